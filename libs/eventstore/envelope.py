@@ -1,0 +1,155 @@
+"""What surrounds an event on its way in and out of the log: streams, writes, recorded events. No I/O, no encoding."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+from zlib import crc32
+
+import msgspec
+
+NO_STREAM: Final = 0
+"""Expected version of a stream that must not exist yet."""
+ANY_VERSION: Final = -1
+"""Expected version of a stream that takes facts in any order (activity); needs an idempotency key."""
+SLICES: Final = 1024
+"""Fixed number of hash slices; lanes and projector shards are ranges of them."""
+
+
+def slice_of(id_: UUID) -> int:
+    """Hash slice of a stream or workspace id, 0 to 1023. Stored with every event: never change it."""
+    return crc32(id_.bytes) & (SLICES - 1)
+
+
+class Stream(msgspec.Struct, frozen=True, order=True):
+    """Identity of a stream: the events of one aggregate, with versions 1, 2, 3 …"""
+
+    workspace_id: UUID
+    #: Stable text such as `contact`; with `id` unique in the whole log.
+    category: str
+    id: UUID
+
+    def __str__(self) -> str:
+        return f"{self.category}-{self.id}"
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who and why, next to the facts. Stored unencrypted: never put personal data here."""
+
+    #: Who acted: `key:<id>`, `user:<id>`, `system:<name>`.
+    actor: str | None = None
+    #: How it came in: `manual`, `import`, `api`, `subscription_form`, …
+    source: str | None = None
+    #: When it happened, where that differs from when it was recorded.
+    occurred_at: datetime | None = None
+    #: The message that caused this one.
+    causation_id: str | None = None
+    #: The whole conversation it belongs to, e.g. the HTTP request id.
+    correlation_id: str | None = None
+    #: The long operation (import, bulk, undo) that wrote it.
+    operation_id: UUID | None = None
+    #: False where nothing may be automated because of this event (a merge closing conversations).
+    automation: bool = True
+
+
+E = TypeVar("E")
+
+
+class StreamWrite(msgspec.Struct, frozen=True, kw_only=True):
+    """Events to append to one stream."""
+
+    stream: Stream
+    #: The version the decision was made on, `NO_STREAM` or `ANY_VERSION`.
+    expected_version: int
+    #: Domain events in order (registered msgspec Structs); may be empty to record only the idempotency key.
+    events: tuple[Any, ...]
+    #: Whose data key encrypts the payloads; None stores them readable (no personal data then).
+    subject_id: UUID | None = None
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A unique value of a workspace, held by one stream: taken or released in the append itself."""
+
+    kind: str
+    #: Clear value; the store keeps only its HMAC.
+    value: str
+    holder: UUID
+    take: bool = True
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True):
+    """What one command appends: all of it or nothing. All streams belong to `workspace_id`."""
+
+    workspace_id: UUID
+    streams: tuple[StreamWrite, ...]
+    claims: tuple[Claim, ...] = ()
+    metadata: Metadata = Metadata()
+    #: Unique in the workspace for as long as the log exists.
+    idempotency_key: str | None = None
+    #: Digest of the request, so that a reused key with another request is told apart.
+    request_hash: bytes = b""
+
+
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log answered: where the events stand. With no events `last_position` is the head seen by the commit."""
+
+    lane: int
+    last_position: int
+    event_count: int
+    recorded_at: datetime
+
+    @property
+    def first_position(self) -> int:
+        return self.last_position - self.event_count + 1
+
+    @property
+    def token(self) -> str:
+        """The opaque text of `Rollbook-Position`."""
+        return f"{self.lane}.{self.last_position}"
+
+
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """Stands in for an event whose data key was destroyed: its place in the stream is known, its content is gone."""
+
+    type: str
+
+
+class RecordedEvent(msgspec.Struct, Generic[E], frozen=True, kw_only=True, gc=False):
+    """An event as the log holds it. Also an immutable domain event in the sense of the `eventsourcing` library."""
+
+    lane: int
+    position: int
+    workspace_id: UUID
+    category: str
+    stream_id: UUID
+    version: int
+    event_id: UUID
+    type: str
+    schema_version: int
+    recorded_at: datetime
+    metadata: Metadata
+    #: The decoded domain event, or `Unreadable`.
+    event: E
+
+    @property
+    def stream(self) -> Stream:
+        return Stream(self.workspace_id, self.category, self.stream_id)
+
+    @property
+    def originator_id(self) -> UUID:
+        return self.stream_id
+
+    @property
+    def originator_version(self) -> int:
+        return self.version
+
+
+def parse_position(token: str) -> tuple[int, int]:
+    """(lane, position) of a `Rollbook-Position` token. Raises ValueError on anything else."""
+    lane, dot, position = token.partition(".")
+    if not (dot and lane.isascii() and lane.isdigit() and position.isascii() and position.isdigit()):
+        raise ValueError(f"not a position: {token!r}")
+    if len(lane) > 5 or len(position) > 18:
+        raise ValueError(f"not a position: {token[:40]!r}")
+    return int(lane), int(position)

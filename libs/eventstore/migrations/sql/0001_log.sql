@@ -1,0 +1,315 @@
+-- The log: events in dense positions per lane, and what may only change together with them.
+-- Nothing here is ever updated but claims, snapshots and data keys; rollbook_writer cannot touch a written event.
+
+DO $$
+DECLARE
+    role_name text;
+BEGIN
+    FOREACH role_name IN ARRAY ARRAY['rollbook_writer', 'rollbook_projector', 'rollbook_reader']
+    LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;  -- roles belong to the whole cluster: another database is being migrated at the same time
+            END;
+        END IF;
+        IF NOT pg_has_role(current_user, role_name, 'MEMBER') THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
+        END IF;
+    END LOOP;
+    -- Every build of a read model is a schema of its own, made by the projector.
+    EXECUTE format('GRANT CREATE ON DATABASE %I TO rollbook_projector', current_database());
+END
+$$;
+
+CREATE SCHEMA log;
+CREATE SCHEMA keys;
+GRANT USAGE ON SCHEMA log TO rollbook_writer, rollbook_projector;
+GRANT USAGE ON SCHEMA keys TO rollbook_writer, rollbook_projector;
+
+CREATE TABLE log.lanes (
+    lane smallint NOT NULL,
+    slice_from smallint NOT NULL,
+    slice_to smallint NOT NULL,
+    CONSTRAINT lanes_pkey PRIMARY KEY (lane)
+);
+COMMENT ON TABLE log.lanes IS 'Which range of workspace slices is ordered in which lane; ranges do not overlap.';
+INSERT INTO log.lanes (lane, slice_from, slice_to) VALUES (0, 0, 1023);
+
+CREATE TABLE log.events (
+    position bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    version integer NOT NULL,
+    lane smallint NOT NULL,
+    slice smallint NOT NULL,
+    schema_version smallint NOT NULL,
+    workspace_id uuid NOT NULL,
+    stream_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    subject_id uuid,
+    category text NOT NULL,
+    type text NOT NULL,
+    metadata bytea NOT NULL,
+    payload bytea NOT NULL,
+    CONSTRAINT events_pkey PRIMARY KEY (lane, position)
+);
+COMMENT ON TABLE log.events IS 'The log. Positions of a lane are 1, 2, 3 … without holes, in commit order.';
+COMMENT ON COLUMN log.events.slice IS 'Hash slice of the stream id, 0 to 1023: how projectors share the work.';
+COMMENT ON COLUMN log.events.subject_id IS 'Whose data key encrypts the payload; NULL where it is readable msgpack.';
+COMMENT ON COLUMN log.events.recorded_at IS 'Time of the commit batch; never decreases within a lane.';
+
+-- Optimistic concurrency: the second writer of a version is refused here even if every check above were wrong.
+CREATE UNIQUE INDEX events_stream_version ON log.events (lane, stream_id, category, version);
+
+CREATE TABLE log.batches (
+    lane smallint NOT NULL,
+    last_position bigint NOT NULL,
+    first_position bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    chain bytea NOT NULL,
+    digests bytea NOT NULL,
+    CONSTRAINT batches_pkey PRIMARY KEY (lane, last_position)
+);
+COMMENT ON TABLE log.batches IS 'One row per commit: the as-of index and the hash chain over the stored (encrypted) events.';
+COMMENT ON COLUMN log.batches.chain IS 'SHA-256 over the previous chain, the range, the time and every event digest.';
+COMMENT ON COLUMN log.batches.digests IS 'First 8 bytes of each event digest, so that a broken chain can name the position.';
+
+-- As of a time: the last batch recorded at or before it.
+CREATE INDEX batches_recorded_at ON log.batches (lane, recorded_at, last_position);
+
+CREATE TABLE log.idempotency (
+    workspace_id uuid NOT NULL,
+    key text NOT NULL,
+    request_hash bytea NOT NULL,
+    last_position bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    event_count integer NOT NULL,
+    lane smallint NOT NULL,
+    CONSTRAINT idempotency_pkey PRIMARY KEY (workspace_id, key)
+);
+COMMENT ON TABLE log.idempotency IS 'What each idempotency key wrote; kept as long as the log, and the inbox of ingest as well.';
+
+CREATE TABLE log.claims (
+    workspace_id uuid NOT NULL,
+    kind text NOT NULL,
+    value_hmac bytea NOT NULL,
+    holder uuid NOT NULL,
+    CONSTRAINT claims_pkey PRIMARY KEY (workspace_id, kind, value_hmac)
+);
+COMMENT ON TABLE log.claims IS 'Unique values (external id, messaging id) and the stream that holds each.';
+
+CREATE TABLE log.snapshots (
+    lane smallint NOT NULL,
+    stream_id uuid NOT NULL,
+    category text NOT NULL,
+    version integer NOT NULL,
+    schema_version smallint NOT NULL,
+    subject_id uuid,
+    payload bytea NOT NULL,
+    CONSTRAINT snapshots_pkey PRIMARY KEY (lane, stream_id, category)
+);
+COMMENT ON TABLE log.snapshots IS 'Latest folded state of a long stream, encrypted like its events; disposable.';
+
+CREATE TABLE keys.subject_keys (
+    subject_id uuid NOT NULL,
+    workspace_id uuid NOT NULL,
+    wrapped bytea NOT NULL,
+    CONSTRAINT subject_keys_pkey PRIMARY KEY (subject_id)
+);
+COMMENT ON TABLE keys.subject_keys IS 'Data key per subject, wrapped by the master key. Deleting the row is the erasure.';
+
+-- What the chain says of one event: every stored column but its place and time, which the batch covers.
+CREATE FUNCTION log.digest(
+    workspace_id uuid, category text, stream_id uuid, version integer, event_id uuid, type text,
+    schema_version smallint, subject_id uuid, metadata bytea, payload bytea
+)
+RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN sha256(
+    uuid_send(workspace_id) || convert_to(category, 'UTF8') || '\x00'::bytea || uuid_send(stream_id)
+    || int4send(version) || uuid_send(event_id) || convert_to(type, 'UTF8') || '\x00'::bytea
+    || int2send(schema_version) || coalesce(uuid_send(subject_id), ''::bytea)
+    || int4send(length(metadata)) || metadata || payload
+);
+
+-- The next link: covers the previous one, the range of positions, the time in microseconds and the digests in order.
+CREATE FUNCTION log.chain(
+    previous bytea, first_position bigint, last_position bigint, recorded_at timestamptz, digests bytea
+)
+RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN sha256(
+    previous || int8send(first_position) || int8send(last_position)
+    || int8send((extract(epoch FROM recorded_at) * 1000000)::bigint) || digests
+);
+
+-- One commit batch, decided command by command. The statement is its own transaction: the caller answers after COMMIT.
+-- Commands of one batch share no stream, idempotency key or claim (the appender sees to that).
+-- Answers one row with command 0 (position: head before the batch, at: its time), then one row per rejected command.
+CREATE FUNCTION log.append(
+    p_lane smallint,
+    c_workspace uuid[], c_key text[], c_request bytea[], c_events integer[],
+    s_command integer[], s_stream uuid[], s_category text[], s_expected integer[],
+    e_command integer[], e_write integer[], e_offset integer[], e_workspace uuid[], e_stream uuid[], e_category text[],
+    e_slice smallint[], e_id uuid[], e_type text[], e_schema smallint[], e_subject uuid[], e_metadata bytea[],
+    e_payload bytea[],
+    k_command integer[], k_workspace uuid[], k_kind text[], k_value bytea[], k_holder uuid[], k_take boolean[],
+    d_command integer[], d_workspace uuid[], d_subject uuid[], d_wrapped bytea[]
+)
+RETURNS TABLE (
+    command integer, verdict text, at_position bigint, amount integer, at_time timestamptz, request bytea, holder uuid
+)
+LANGUAGE plpgsql
+-- The planner knows nothing of the size of the arrays: index lookups are always right for them.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_bitmapscan = off
+AS $$
+DECLARE
+    v_head bigint;
+    v_chain bytea;
+    v_time timestamptz;
+    v_actual integer[];
+    v_rejected integer[] := '{}';
+    v_found integer[];
+    v_last bigint;
+    v_digests bytea;
+    v_short bytea;
+BEGIN
+    -- Taken first and as its own statement: each statement below gets a snapshot that shows all earlier commits of
+    -- the lane, so that no check can race and head + 1 is right. Held through the flush of COMMIT.
+    PERFORM pg_advisory_xact_lock(1382836331, p_lane);
+
+    SELECT b.last_position, b.chain, b.recorded_at INTO v_head, v_chain, v_time
+    FROM log.batches b
+    WHERE b.lane = p_lane
+    ORDER BY b.last_position DESC
+    LIMIT 1;
+    v_head := coalesce(v_head, 0);
+    v_time := greatest(clock_timestamp(), v_time);
+    RETURN QUERY SELECT 0, NULL::text, v_head, 0, v_time, NULL::bytea, NULL::uuid;
+
+    SELECT array_agg(c.n::integer) INTO v_found
+    FROM unnest(c_workspace, c_key) WITH ORDINALITY AS c (workspace_id, key, n)
+    JOIN log.idempotency i ON i.workspace_id = c.workspace_id AND i.key = c.key;
+    IF v_found IS NOT NULL THEN
+        v_rejected := v_found;
+        RETURN QUERY
+        SELECT c.n, 'duplicate', i.last_position, i.event_count, i.recorded_at, i.request_hash, NULL::uuid
+        FROM unnest(v_found) AS c (n)
+        JOIN log.idempotency i ON i.workspace_id = c_workspace[c.n] AND i.key = c_key[c.n];
+    END IF;
+
+    SELECT array_agg(s.actual ORDER BY s.n),
+           array_agg(s.n::integer) FILTER (WHERE s.expected >= 0 AND s.expected <> s.actual)
+    INTO v_actual, v_found
+    FROM (
+        SELECT w.n, w.expected,
+               coalesce((
+                   SELECT e.version
+                   FROM log.events e
+                   WHERE e.lane = p_lane AND e.stream_id = w.stream_id AND e.category = w.category
+                   ORDER BY e.version DESC
+                   LIMIT 1
+               ), 0) AS actual
+        FROM unnest(s_stream, s_category, s_expected) WITH ORDINALITY AS w (stream_id, category, expected, n)
+    ) s;
+    IF v_found IS NOT NULL THEN
+        RETURN QUERY
+        SELECT DISTINCT ON (s_command[f.n]) s_command[f.n], 'conflict', f.n::bigint, v_actual[f.n], NULL::timestamptz,
+               NULL::bytea, NULL::uuid
+        FROM unnest(v_found) AS f (n)
+        WHERE s_command[f.n] <> ALL (v_rejected)
+        ORDER BY s_command[f.n], f.n;
+        v_rejected := v_rejected || ARRAY(SELECT s_command[f.n] FROM unnest(v_found) AS f (n));
+    END IF;
+
+    IF cardinality(k_command) > 0 THEN
+        SELECT array_agg(k.n::integer) INTO v_found
+        FROM unnest(k_workspace, k_kind, k_value, k_holder, k_take) WITH ORDINALITY
+            AS k (workspace_id, kind, value_hmac, holder, take, n)
+        JOIN log.claims x
+            ON x.workspace_id = k.workspace_id AND x.kind = k.kind AND x.value_hmac = k.value_hmac
+        WHERE k.take AND x.holder <> k.holder;
+        IF v_found IS NOT NULL THEN
+            RETURN QUERY
+            SELECT DISTINCT ON (k_command[f.n]) k_command[f.n], 'claim', f.n::bigint, 0, NULL::timestamptz,
+                   NULL::bytea, x.holder
+            FROM unnest(v_found) AS f (n)
+            JOIN log.claims x
+                ON x.workspace_id = k_workspace[f.n] AND x.kind = k_kind[f.n] AND x.value_hmac = k_value[f.n]
+            WHERE k_command[f.n] <> ALL (v_rejected)
+            ORDER BY k_command[f.n], f.n;
+            v_rejected := v_rejected || ARRAY(SELECT k_command[f.n] FROM unnest(v_found) AS f (n));
+        END IF;
+    END IF;
+
+    WITH written AS (
+        INSERT INTO log.events (
+            position, recorded_at, version, lane, slice, schema_version, workspace_id, stream_id, event_id,
+            subject_id, category, type, metadata, payload
+        )
+        SELECT v_head + row_number() OVER (), v_time, v_actual[e.write] + e.ordinal, p_lane, e.slice, e.schema_version,
+               e.workspace_id, e.stream_id, e.event_id, e.subject_id, e.category, e.type, e.metadata, e.payload
+        FROM unnest(
+            e_command, e_write, e_offset, e_workspace, e_stream, e_category, e_slice, e_id, e_type, e_schema,
+            e_subject, e_metadata, e_payload
+        ) AS e (
+            command, write, ordinal, workspace_id, stream_id, category, slice, event_id, type, schema_version,
+            subject_id, metadata, payload
+        )
+        WHERE e.command <> ALL (v_rejected)
+        RETURNING position, log.digest(
+            workspace_id, category, stream_id, version, event_id, type, schema_version, subject_id, metadata, payload
+        ) AS digest
+    )
+    SELECT max(w.position), string_agg(w.digest, '' ORDER BY w.position),
+           string_agg(substr(w.digest, 1, 8), '' ORDER BY w.position)
+    INTO v_last, v_digests, v_short
+    FROM written w;
+
+    IF v_last IS NOT NULL THEN
+        INSERT INTO log.batches (lane, last_position, first_position, recorded_at, chain, digests)
+        VALUES (
+            p_lane, v_last, v_head + 1, v_time,
+            log.chain(coalesce(v_chain, ''), v_head + 1, v_last, v_time, v_digests), v_short
+        );
+    END IF;
+
+    INSERT INTO log.idempotency (workspace_id, key, request_hash, last_position, recorded_at, event_count, lane)
+    SELECT c.workspace_id, c.key, c.request_hash, v_head + sum(c.events) OVER (ORDER BY c.n), v_time, c.events, p_lane
+    FROM unnest(c_workspace, c_key, c_request, c_events) WITH ORDINALITY
+        AS c (workspace_id, key, request_hash, events, n)
+    WHERE c.n <> ALL (v_rejected) AND c.key IS NOT NULL;
+
+    IF cardinality(k_command) > 0 THEN
+        DELETE FROM log.claims x
+        USING unnest(k_command, k_workspace, k_kind, k_value, k_holder, k_take)
+            AS k (command, workspace_id, kind, value_hmac, holder, take)
+        WHERE NOT k.take AND k.command <> ALL (v_rejected)
+            AND x.workspace_id = k.workspace_id AND x.kind = k.kind AND x.value_hmac = k.value_hmac
+            AND x.holder = k.holder;
+        INSERT INTO log.claims (workspace_id, kind, value_hmac, holder)
+        SELECT k.workspace_id, k.kind, k.value_hmac, k.holder
+        FROM unnest(k_command, k_workspace, k_kind, k_value, k_holder, k_take)
+            AS k (command, workspace_id, kind, value_hmac, holder, take)
+        WHERE k.take AND k.command <> ALL (v_rejected)
+        ON CONFLICT DO NOTHING;
+    END IF;
+
+    IF cardinality(d_command) > 0 THEN
+        INSERT INTO keys.subject_keys (subject_id, workspace_id, wrapped)
+        SELECT d.subject_id, d.workspace_id, d.wrapped
+        FROM unnest(d_command, d_workspace, d_subject, d_wrapped) AS d (command, workspace_id, subject_id, wrapped)
+        WHERE d.command <> ALL (v_rejected);
+    END IF;
+END
+$$;
+
+GRANT SELECT ON log.lanes TO rollbook_writer, rollbook_projector;
+GRANT SELECT, INSERT ON log.events, log.batches, log.idempotency TO rollbook_writer;
+GRANT SELECT, INSERT, DELETE ON log.claims, keys.subject_keys TO rollbook_writer;
+GRANT SELECT, INSERT, UPDATE, DELETE ON log.snapshots TO rollbook_writer;
+GRANT SELECT ON log.events, log.batches, keys.subject_keys TO rollbook_projector;

@@ -1,0 +1,133 @@
+-- What the store asks of the log besides appending. The append itself is the function log.append.
+
+-- append --
+-- One commit batch; see migrations/sql/0001_log.sql for the arrays and the answer.
+SELECT command, verdict, at_position, amount, at_time, request, holder
+FROM log.append(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
+    $26, $27, $28, $29, $30, $31, $32
+)
+
+-- read_stream --
+-- Events of one stream in version order, with the wrapped data key of each; NULL where it was destroyed.
+SELECT e.lane, e.position, e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version,
+       e.recorded_at, e.metadata, e.payload, e.subject_id, k.wrapped
+FROM log.events e
+LEFT JOIN keys.subject_keys k ON k.subject_id = e.subject_id
+WHERE e.lane = $1 AND e.stream_id = $2 AND e.category = $3 AND e.workspace_id = $4
+    AND e.version > $5 AND e.version <= $6 AND e.position <= $7
+ORDER BY e.version
+
+-- read_streams --
+-- Events of several streams at once; the caller groups them. Versions after $4[i] only.
+SELECT e.lane, e.position, e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version,
+       e.recorded_at, e.metadata, e.payload, e.subject_id, k.wrapped
+FROM unnest($2::uuid[], $3::text[], $4::integer[]) AS s (stream_id, category, after_version)
+JOIN log.events e
+    ON e.lane = $1 AND e.stream_id = s.stream_id AND e.category = s.category AND e.version > s.after_version
+LEFT JOIN keys.subject_keys k ON k.subject_id = e.subject_id
+ORDER BY e.stream_id, e.category, e.version
+
+-- read_lane --
+-- The lane in order; payloads of types and slices that are not wanted stay in the database, their places are still read.
+SELECT e.lane, e.position, e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version,
+       e.recorded_at, e.metadata, e.payload, e.subject_id, k.wrapped
+FROM log.events e
+LEFT JOIN keys.subject_keys k ON k.subject_id = e.subject_id
+WHERE e.lane = $1 AND e.position > $2
+ORDER BY e.position
+LIMIT $3
+
+-- read_lane_filtered --
+-- As read_lane, for a reader that wants only some types or slices.
+SELECT e.lane, e.position, e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version,
+       e.recorded_at, w.metadata, w.payload, w.subject_id, k.wrapped
+FROM log.events e
+LEFT JOIN LATERAL (
+    SELECT e.metadata, e.payload, e.subject_id
+    WHERE ($4::text[] IS NULL OR e.type = ANY ($4)) AND e.slice BETWEEN $5 AND $6
+) w ON true
+LEFT JOIN keys.subject_keys k ON k.subject_id = w.subject_id
+WHERE e.lane = $1 AND e.position > $2
+ORDER BY e.position
+LIMIT $3
+
+-- head --
+-- Last position of a lane; no row for an empty one.
+SELECT b.last_position, b.recorded_at
+FROM log.batches b
+WHERE b.lane = $1
+ORDER BY b.last_position DESC
+LIMIT 1
+
+-- position_at --
+-- Last position recorded at or before a time.
+SELECT b.last_position
+FROM log.batches b
+WHERE b.lane = $1 AND b.recorded_at <= $2
+ORDER BY b.recorded_at DESC, b.last_position DESC
+LIMIT 1
+
+-- lanes --
+SELECT l.lane, l.slice_from, l.slice_to
+FROM log.lanes l
+ORDER BY l.lane
+
+-- find_claim --
+SELECT c.holder
+FROM log.claims c
+WHERE c.workspace_id = $1 AND c.kind = $2 AND c.value_hmac = $3
+
+-- find_idempotent --
+SELECT i.lane, i.last_position, i.event_count, i.recorded_at, i.request_hash
+FROM log.idempotency i
+WHERE i.workspace_id = $1 AND i.key = $2
+
+-- find_event --
+-- Whether an append whose answer was lost did happen: its first event by stream and id.
+SELECT e.position, e.recorded_at
+FROM log.events e
+WHERE e.lane = $1 AND e.stream_id = $2 AND e.category = $3 AND e.version > $4 AND e.event_id = $5
+
+-- subject_key --
+SELECT k.wrapped
+FROM keys.subject_keys k
+WHERE k.subject_id = $1
+
+-- insert_subject_keys --
+-- Keys of one bulk chunk; a subject that has a key already keeps it and is answered.
+INSERT INTO keys.subject_keys (subject_id, workspace_id, wrapped)
+SELECT d.subject_id, d.workspace_id, d.wrapped
+FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS d (subject_id, workspace_id, wrapped)
+
+-- lock_lane --
+SELECT pg_advisory_xact_lock(1382836331, $1)
+
+-- lane_end --
+-- Read under the lane lock, as a statement of its own: the place and the chain to continue from.
+SELECT b.last_position, b.chain, greatest(clock_timestamp(), b.recorded_at) AS recorded_at
+FROM log.batches b
+WHERE b.lane = $1
+ORDER BY b.last_position DESC
+LIMIT 1
+
+-- insert_batch --
+INSERT INTO log.batches (lane, last_position, first_position, recorded_at, chain, digests)
+VALUES ($1, $2, $3, $4, log.chain($5, $3, $2, $4, $6), $7)
+
+-- notify --
+SELECT pg_notify('rollbook_log', $1)
+
+-- load_snapshots --
+SELECT s.stream_id, s.category, s.version, s.payload, s.subject_id, k.wrapped
+FROM unnest($2::uuid[], $3::text[]) AS w (stream_id, category)
+JOIN log.snapshots s ON s.lane = $1 AND s.stream_id = w.stream_id AND s.category = w.category AND s.schema_version = $4
+LEFT JOIN keys.subject_keys k ON k.subject_id = s.subject_id
+
+-- save_snapshot --
+-- Keeps the newer of two concurrent snapshots.
+INSERT INTO log.snapshots (lane, stream_id, category, version, schema_version, subject_id, payload)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (lane, stream_id, category) DO UPDATE
+SET version = excluded.version, schema_version = excluded.schema_version, payload = excluded.payload
+WHERE log.snapshots.version < excluded.version OR log.snapshots.schema_version <> excluded.schema_version
