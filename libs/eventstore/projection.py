@@ -1,0 +1,90 @@
+"""What a read model brings along to be kept by a projector: its name, tables and fold. No running, no checkpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from eventstore.errors import EventStoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    import asyncpg
+
+    from eventstore.envelope import RecordedEvent
+
+    Connection = asyncpg.Connection[asyncpg.Record]
+
+
+class PoisonedEvent(EventStoreError):
+    """An event the projection cannot apply: its key is parked from this event on, everything else goes on.
+
+    `reason` is stored and shown to operators: never put personal data in it.
+    """
+
+    def __init__(self, key: UUID, event: RecordedEvent[Any], reason: str) -> None:
+        super().__init__(f"position {event.position}: {reason}")
+        self.key = key
+        self.event = event
+        self.reason = reason
+
+
+class Projection(Protocol):
+    """A disposable read model: a fold of the log into the tables of one PostgreSQL schema (a *build*).
+
+    Subclass it to inherit `key`. An instance holds no state between calls: rows are the only memory, because a batch
+    may be rolled back and given again.
+    """
+
+    @property
+    def name(self) -> str:
+        """Lower-case identifier; the live build is the schema `rm_<name>`."""
+
+    @property
+    def version(self) -> int:
+        """Raised by one whenever tables or fold change: a higher version is built beside the live one and swapped in."""
+
+    @property
+    def types(self) -> frozenset[str]:
+        """Names of the events it reads; all others are read past without being decoded."""
+
+    @property
+    def schema_sql(self) -> str:
+        """CREATE TABLE statements with unqualified names, every table with a `workspace_id uuid` column and its primary key.
+
+        Row-level security, its policies and all grants are added by the builder: do not write them here.
+        """
+
+    @property
+    def index_sql(self) -> str:
+        """Secondary indexes: only CREATE [UNIQUE] INDEX statements, each ended by a semicolon at the end of a line.
+
+        They may run in any order, in parallel, and after the rows are there.
+        """
+
+    def key(self, event: RecordedEvent[Any]) -> UUID:
+        """What is parked when an event fails: events of one key are applied in order, keys are independent.
+
+        Must not look into `event.event` further than an `Unreadable` allows: it is also asked for events that could
+        not be decoded. A projection that overrides it cannot be split into slices.
+        """
+        return event.stream_id
+
+    async def apply(
+        self,
+        connection: Connection,
+        events: Sequence[RecordedEvent[Any]],
+        *,
+        fresh: bool,
+    ) -> None:
+        """Fold `events` (one lane, in order of position) per key in memory, then write all rows at once.
+
+        Runs inside the projector's transaction with `search_path` on the build; never commits. An event may carry
+        `Unreadable` where its data key was destroyed. With `fresh` no row exists yet for any key of the batch, so that
+        COPY into the tables and skipping the load of current rows are allowed; it is a permission, never a duty.
+
+        Raises:
+            PoisonedEvent: one event cannot be applied. Any other error that is not PostgreSQL's own trouble is
+                narrowed down to its event by halving the batch.
+        """
