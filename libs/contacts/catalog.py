@@ -1,0 +1,39 @@
+"""Every event and every projection of the domain on one screen. Names are what the log stores: never rename one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from contacts.contact import events as contact
+from contacts.workspace import events as workspace
+from eventstore.codec import Codec, EventType
+
+if TYPE_CHECKING:
+    from eventstore.projection import Projection
+
+EVENT_TYPES: Final = (
+    EventType("contact.created", contact.ContactCreated),
+    EventType("contact.details_changed", contact.ContactDetailsChanged),
+    EventType("contact.tagged", contact.ContactTagged),
+    EventType("contact.untagged", contact.ContactUntagged),
+    EventType("contact.channel_connected", contact.ContactChannelConnected),
+    EventType("contact.channel_seen", contact.ContactChannelSeen),
+    EventType("contact.channel_disconnected", contact.ContactChannelDisconnected),
+    EventType("contact.blocked", contact.ContactBlocked),
+    EventType("contact.unblocked", contact.ContactUnblocked),
+    EventType("contact.deleted", contact.ContactDeleted),
+    EventType("contact.restored", contact.ContactRestored),
+    EventType("workspace.created", workspace.WorkspaceCreated),
+    EventType("workspace.settings_changed", workspace.WorkspaceSettingsChanged),
+    EventType("workspace.key_issued", workspace.WorkspaceKeyIssued),
+    EventType("workspace.key_revoked", workspace.WorkspaceKeyRevoked),
+    EventType("workspace.member_added", workspace.WorkspaceMemberAdded),
+    EventType("workspace.member_role_changed", workspace.WorkspaceMemberRoleChanged),
+    EventType("workspace.member_removed", workspace.WorkspaceMemberRemoved),
+    EventType("attribute.defined", workspace.AttributeDefined),
+    EventType("attribute.renamed", workspace.AttributeRenamed),
+    EventType("attribute.archived", workspace.AttributeArchived),
+)
+CODEC: Final = Codec(EVENT_TYPES)
+#: Every read model, in the order they are built.
+PROJECTIONS: Final[tuple[Projection, ...]] = ()

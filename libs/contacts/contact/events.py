@@ -1,0 +1,195 @@
+"""What can happen to a contact, as facts in its stream, and the structs they are made of. No rules, no encoding.
+
+Events only ever grow by fields with defaults. Every value was parsed (`contacts.values`) before it was recorded.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from contacts.values import AttributeValue, Country, Email, ExternalId, Language, Phone, Tag, TimeZone
+
+
+class _Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Shared shape of events and their parts: immutable, defaults left out of the payload.
+
+    They can hold no cycle, so `gc=False` is safe; it keeps hundreds of thousands of them out of the collector's sight.
+    """
+
+
+class Address(_Fact, frozen=True, kw_only=True):
+    """A postal address; every part is optional."""
+
+    street: str | None = None
+    city: str | None = None
+    region: str | None = None
+    postcode: str | None = None
+    country: Country | None = None
+
+
+class Location(_Fact, frozen=True, kw_only=True):
+    """Where the person was last known to be."""
+
+    #: Degrees, -90 to 90.
+    latitude: float
+    #: Degrees, -180 to 180.
+    longitude: float
+    #: Who says so: `gps`, `ip`, `manual`, …
+    source: str | None = None
+    #: When it was observed; None where that is not known.
+    at: datetime | None = None
+
+
+class ChannelIdentity(_Fact, frozen=True, kw_only=True):
+    """Where a person can be reached on one channel. `kind`, `application` and `token` together identify it."""
+
+    #: `mobile_push`, `web_push`, `telegram`, `whatsapp`, `viber`, `messenger`, …
+    kind: str
+    #: The push token, or the person's id on that channel.
+    token: str
+    #: The application, bot or page it belongs to.
+    application: str | None = None
+    #: A device holds one token per application: a new token replaces the old one.
+    device: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str | None, str]:
+        return (self.kind, self.application, self.token)
+
+
+class ContactCreated(_Fact, frozen=True, kw_only=True):
+    """The first event of every contact."""
+
+    #: How it came about (`values.SOURCES`).
+    source: str
+    external_id: ExternalId | None = None
+    messaging_id: ExternalId | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    #: As typed; `values.email_normal` and `values.email_widest` give its keys.
+    email: Email | None = None
+    #: E.164, with `;ext=` where an extension was given.
+    phone: Phone | None = None
+    country: Country | None = None
+    time_zone: TimeZone | None = None
+    language: Language | None = None
+    address: Address | None = None
+    location: Location | None = None
+    avatar_url: str | None = None
+    assignee: str | None = None
+    campaign_opt_in: bool | None = None
+    tags: tuple[Tag, ...] = ()
+    lists: tuple[UUID, ...] = ()
+    categories: tuple[str, ...] = ()
+    #: By key of the definition; dates and instants as ISO 8601 text.
+    attributes: dict[str, AttributeValue] = {}
+    channels: tuple[ChannelIdentity, ...] = ()
+    #: The creating actor vouched for the person's consent; who and when stand in the metadata.
+    consent_attested: bool = False
+
+
+class ContactDetailsChanged(_Fact, frozen=True, kw_only=True):
+    """Fields that got another value: UNSET is untouched, None is cleared. Holds nothing that stayed the same."""
+
+    external_id: ExternalId | None | UnsetType = UNSET
+    messaging_id: ExternalId | None | UnsetType = UNSET
+    first_name: str | None | UnsetType = UNSET
+    last_name: str | None | UnsetType = UNSET
+    email: Email | None | UnsetType = UNSET
+    phone: Phone | None | UnsetType = UNSET
+    country: Country | None | UnsetType = UNSET
+    time_zone: TimeZone | None | UnsetType = UNSET
+    language: Language | None | UnsetType = UNSET
+    #: The whole new address, not a patch of it.
+    address: Address | None | UnsetType = UNSET
+    location: Location | None | UnsetType = UNSET
+    avatar_url: str | None | UnsetType = UNSET
+    assignee: str | None | UnsetType = UNSET
+    campaign_opt_in: bool | None | UnsetType = UNSET
+    #: Only the keys that changed; None removes one.
+    attributes: dict[str, AttributeValue | None] | UnsetType = UNSET
+    lists_added: tuple[UUID, ...] = ()
+    lists_removed: tuple[UUID, ...] = ()
+    categories_added: tuple[str, ...] = ()
+    categories_removed: tuple[str, ...] = ()
+
+
+class ContactTagged(_Fact, frozen=True, kw_only=True):
+    """Tags the contact did not have before."""
+
+    tags: tuple[Tag, ...]
+
+
+class ContactUntagged(_Fact, frozen=True, kw_only=True):
+    """Tags the contact had, spelt as it had them."""
+
+    tags: tuple[Tag, ...]
+
+
+class ContactChannelConnected(_Fact, frozen=True, kw_only=True):
+    """A channel identity new to this contact."""
+
+    channel: ChannelIdentity
+    #: When it connected; None means when this was recorded.
+    connected_at: datetime | None = None
+
+
+class ContactChannelSeen(_Fact, frozen=True, kw_only=True):
+    """The person showed up on a connected channel, later than ever before."""
+
+    kind: str
+    token: str
+    seen_at: datetime
+    application: str | None = None
+
+
+class ContactChannelDisconnected(_Fact, frozen=True, kw_only=True):
+    """A channel identity that reaches the person no more."""
+
+    kind: str
+    token: str
+    application: str | None = None
+    #: `replaced` where the device got a new token.
+    reason: str | None = None
+
+
+class ContactBlocked(_Fact, frozen=True, kw_only=True):
+    """Nothing inbound from the person counts from here on."""
+
+    reason: str | None = None
+
+
+class ContactUnblocked(_Fact, frozen=True, kw_only=True):
+    reason: str | None = None
+
+
+class ContactDeleted(_Fact, frozen=True, kw_only=True):
+    """Hidden, not erased: its claims are released, everything else is kept."""
+
+    reason: str
+
+
+class ContactRestored(_Fact, frozen=True, kw_only=True):
+    """As it was before its deletion; its claims are held again."""
+
+    reason: str | None = None
+
+
+ContactEvent: TypeAlias = (
+    ContactCreated
+    | ContactDetailsChanged
+    | ContactTagged
+    | ContactUntagged
+    | ContactChannelConnected
+    | ContactChannelSeen
+    | ContactChannelDisconnected
+    | ContactBlocked
+    | ContactUnblocked
+    | ContactDeleted
+    | ContactRestored
+)
