@@ -49,12 +49,10 @@ class Codec:
         for version in range(1, event_type.schema_version):
             self._decoders[event_type.name, version] = _upcasting_decoder(event_type, version)
 
-    def type_of(self, event: object) -> EventType:
-        """The registration of an event's struct. Raises KeyError for a struct nobody registered."""
-        return self._by_struct[type(event)]
-
-    def encode(self, event: object) -> bytes:
-        return self._encode(event)
+    def encode(self, event: object) -> tuple[str, int, bytes]:
+        """(name, schema version, payload) of an event. Raises KeyError for a struct that nobody registered."""
+        event_type = self._by_struct[type(event)]
+        return event_type.name, event_type.schema_version, self._encode(event)
 
     def decode(self, name: str, schema_version: int, payload: bytes) -> Any:
         """Raises UnknownEventType where this code is older than the log, msgspec.DecodeError on a broken payload."""

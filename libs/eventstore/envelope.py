@@ -66,6 +66,8 @@ class StreamWrite(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Any, ...]
     #: Whose data key encrypts the payloads; None stores them readable (no personal data then).
     subject_id: UUID | None = None
+    #: True where this write makes the subject's data key; any other write needs the key to exist.
+    new_subject: bool = False
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +145,17 @@ class RecordedEvent(msgspec.Struct, Generic[E], frozen=True, kw_only=True, gc=Fa
     @property
     def originator_version(self) -> int:
         return self.version
+
+
+class LaneBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of a lane as read: every position after `after` up to `last` was seen."""
+
+    lane: int
+    after: int
+    #: Last position read; equal to `after` at the end of the lane.
+    last: int
+    #: Only the wanted types and slices, in order of position.
+    events: list[RecordedEvent[Any]]
 
 
 def parse_position(token: str) -> tuple[int, int]:

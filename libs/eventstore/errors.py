@@ -92,3 +92,11 @@ class PositionTimeout(EventStoreError):
 
 class KeyUnavailable(EventStoreError):
     """The master key needed to unwrap a data key is not configured."""
+
+
+class SubjectErased(EventStoreError):
+    """The subject has no data key: it was erased, or never existed. Nothing can be written for it."""
+
+    def __init__(self, subject_id: UUID) -> None:
+        super().__init__(f"subject {subject_id} has no data key")
+        self.subject_id = subject_id

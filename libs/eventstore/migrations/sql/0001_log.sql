@@ -146,7 +146,8 @@ RETURN sha256(
 
 -- One commit batch, decided command by command. The statement is its own transaction: the caller answers after COMMIT.
 -- Commands of one batch share no stream, idempotency key or claim (the appender sees to that).
--- Answers one row with command 0 (position: head before the batch, at: its time), then one row per rejected command.
+-- Answers one row with command 0 (head before the batch and its time), then one row per rejected command: of a
+-- duplicate what was written then, of a conflict the stream and its version, of a taken claim its kind and holder.
 CREATE FUNCTION log.append(
     p_lane smallint,
     c_workspace uuid[], c_key text[], c_request bytea[], c_events integer[],
@@ -218,8 +219,8 @@ BEGIN
     ) s;
     IF v_found IS NOT NULL THEN
         RETURN QUERY
-        SELECT DISTINCT ON (s_command[f.n]) s_command[f.n], 'conflict', f.n::bigint, v_actual[f.n], NULL::timestamptz,
-               NULL::bytea, NULL::uuid
+        SELECT DISTINCT ON (s_command[f.n]) s_command[f.n], 'conflict', v_head, v_actual[f.n], v_time,
+               convert_to(s_category[f.n], 'UTF8'), s_stream[f.n]
         FROM unnest(v_found) AS f (n)
         WHERE s_command[f.n] <> ALL (v_rejected)
         ORDER BY s_command[f.n], f.n;
@@ -235,8 +236,8 @@ BEGIN
         WHERE k.take AND x.holder <> k.holder;
         IF v_found IS NOT NULL THEN
             RETURN QUERY
-            SELECT DISTINCT ON (k_command[f.n]) k_command[f.n], 'claim', f.n::bigint, 0, NULL::timestamptz,
-                   NULL::bytea, x.holder
+            SELECT DISTINCT ON (k_command[f.n]) k_command[f.n], 'claim', v_head, 0, v_time,
+                   convert_to(x.kind, 'UTF8'), x.holder
             FROM unnest(v_found) AS f (n)
             JOIN log.claims x
                 ON x.workspace_id = k_workspace[f.n] AND x.kind = k_kind[f.n] AND x.value_hmac = k_value[f.n]

@@ -1,0 +1,108 @@
+"""One commit batch in memory: prepared commands in, the arrays of `log.append` out. No I/O."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable, Iterable
+from typing import Any, Final
+from uuid import UUID
+
+from eventstore.envelope import Appended, Write
+from eventstore.rows import EventRow
+
+COMMANDS_MAX: Final = 128
+EVENTS_MAX: Final = 1_000
+BYTES_MAX: Final = 1 << 20
+
+
+class Prepared:
+    """A write whose rows are encoded, waiting for its verdict."""
+
+    __slots__ = (
+        "claim_rows", "event_count", "event_rows", "footprint", "future", "key_rows", "size", "stream_rows",
+        "outcome_unknown", "write",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        write: Write,
+        event_rows: list[list[EventRow]],
+        claim_rows: list[tuple[UUID, str, bytes, UUID, bool]],
+        key_rows: list[tuple[UUID, UUID, bytes]],
+    ) -> None:
+        self.write = write
+        #: One list per stream of the write, in its order.
+        self.event_rows = event_rows
+        self.stream_rows = [(s.stream.id, s.stream.category, s.expected_version) for s in write.streams]
+        self.claim_rows = claim_rows
+        self.key_rows = key_rows
+        self.event_count = sum(map(len, event_rows))
+        self.size = sum(len(row[9]) for rows in event_rows for row in rows)
+        self.footprint = self._footprint()
+        self.future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        #: A connection was lost while this command was under way: it may have been committed.
+        self.outcome_unknown = False
+
+    def _footprint(self) -> list[Hashable]:
+        """What two commands of one batch may not share: the append function decides on the state before the batch."""
+        touched: list[Hashable] = [row[:2] for row in self.stream_rows]
+        if self.write.idempotency_key is not None:
+            touched.append((self.write.workspace_id, self.write.idempotency_key))
+        touched.extend(row[:3] for row in self.claim_rows)
+        return touched
+
+
+def take(queue: deque[Prepared]) -> list[Prepared]:
+    """Remove the next batch from the queue: in order, but a command that shares anything with an earlier one stays."""
+    batch: list[Prepared] = []
+    left: list[Prepared] = []
+    touched: set[Hashable] = set()
+    events = size = 0
+    while queue and len(batch) < COMMANDS_MAX and events < EVENTS_MAX and size < BYTES_MAX:
+        command = queue.popleft()
+        if command.future.done():  # its caller went away before it was sent
+            continue
+        shares = not touched.isdisjoint(command.footprint)
+        touched.update(command.footprint)
+        if shares:
+            left.append(command)
+            continue
+        batch.append(command)
+        events += command.event_count
+        size += command.size
+    queue.extendleft(reversed(left))
+    return batch
+
+
+def arrays(lane: int, batch: Iterable[Prepared]) -> tuple[Any, ...]:
+    """Arguments of `log.append`, see migrations/sql/0001_log.sql. Commands and writes count from 1."""
+    commands: list[tuple[Any, ...]] = []
+    streams: list[tuple[Any, ...]] = []
+    events: list[tuple[Any, ...]] = []
+    claims: list[tuple[Any, ...]] = []
+    keys: list[tuple[Any, ...]] = []
+    for n, command in enumerate(batch, 1):
+        write = command.write
+        commands.append((write.workspace_id, write.idempotency_key, write.request_hash, command.event_count))
+        for stream_row, rows in zip(command.stream_rows, command.event_rows, strict=True):
+            streams.append((n, *stream_row))
+            place = len(streams)
+            for offset, row in enumerate(rows, 1):
+                events.append((n, place, offset, *row))
+        for claim_row in command.claim_rows:
+            claims.append((n, *claim_row))
+        for key_row in command.key_rows:
+            keys.append((n, *key_row))
+    return (
+        lane,
+        *_columns(commands, 4),
+        *_columns(streams, 4),
+        *_columns(events, 13),
+        *_columns(claims, 6),
+        *_columns(keys, 4),
+    )
+
+
+def _columns(rows: list[tuple[Any, ...]], width: int) -> Iterable[Any]:
+    return zip(*rows, strict=True) if rows else ([],) * width

@@ -1,0 +1,268 @@
+"""The event store: appends through group commit, reads streams and lanes. Projections, rebuilds and rules are elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Self
+from uuid import UUID
+
+import asyncpg
+
+from eventstore.appender import SQL, Appender, AppendObserver
+from eventstore.batch import Prepared
+from eventstore.cipher import SubjectCipher
+from eventstore.envelope import (
+    ANY_VERSION,
+    Appended,
+    LaneBatch,
+    RecordedEvent,
+    Stream,
+    StreamWrite,
+    Write,
+    slice_of,
+)
+from eventstore.errors import PositionGap, SubjectErased
+from eventstore.rows import EventRow, RowCodec, encode_metadata
+
+if TYPE_CHECKING:
+    from eventstore.cipher import Keyring
+    from eventstore.codec import Codec
+
+ALL_SLICES: Final = (0, 1023)
+VERSION_MAX: Final = 2**31 - 1
+POSITION_MAX: Final = 2**63 - 1
+SUBJECT_KEYS_MAX: Final = 200_000
+STATEMENT_TIMEOUT_S: Final = 30
+
+
+class EventStore:
+    """Opened once per process on one event loop; every method may be called concurrently."""
+
+    def __init__(
+        self, dsn: str, pool: asyncpg.Pool, codec: Codec, keyring: Keyring, role: str | None,
+        observer: AppendObserver | None,
+    ) -> None:  # fmt: skip
+        self.codec = codec
+        self.keyring = keyring
+        #: For reads of the log; appends have connections of their own.
+        self.pool = pool
+        self.lanes: tuple[int, ...] = ()
+        self._dsn = dsn
+        self._settings = _session_settings(role)
+        self._cipher = SubjectCipher(keyring)
+        self._rows = RowCodec(codec, self._cipher)
+        self._observer = observer
+        self._appenders: dict[int, Appender] = {}
+        self._slice_lanes: list[int] = []
+        self._subject_keys: dict[UUID, bytes] = {}
+
+    @classmethod
+    async def open(
+        cls, dsn: str, *, codec: Codec, keyring: Keyring, role: str | None = "rollbook_writer", pool_size: int = 8,
+        observer: AppendObserver | None = None,
+    ) -> Self:  # fmt: skip
+        """Connects, as `role` where one is given; the schema must be migrated."""
+        pool = await asyncpg.create_pool(
+            dsn, min_size=1, max_size=pool_size, server_settings=_session_settings(role), command_timeout=60
+        )
+        store = cls(dsn, pool, codec, keyring, role, observer)
+        await store._read_lanes()
+        return store
+
+    async def close(self) -> None:
+        """Commits what is queued, then disconnects."""
+        await asyncio.gather(*(appender.close() for appender in self._appenders.values()))
+        await self.pool.close()
+
+    def lane_of(self, workspace_id: UUID) -> int:
+        return self._slice_lanes[slice_of(workspace_id)]
+
+    async def append(self, write: Write) -> Appended:
+        """Appends all of a write or nothing, durable when it returns; waits for its commit batch.
+
+        Raises:
+            WrongExpectedVersion: a stream is not at its expected version.
+            ClaimTaken: another stream holds a claimed value.
+            DuplicateAppend: the idempotency key has had its effect; tells what it wrote.
+            SubjectErased: a subject has no data key.
+            StoreUnavailable: PostgreSQL stayed away; repeat with the same idempotency key.
+            Overloaded: too many appends are waiting; nothing was written.
+        """
+        command = await self._prepare(write)
+        lane = self.lane_of(write.workspace_id)
+        appender = self._appenders.get(lane)
+        if appender is None:
+            appender = self._appenders[lane] = Appender(lane, self.connect, self._observer)
+        return await appender.append(command)
+
+    async def read_stream(
+        self, stream: Stream, *, after_version: int = 0, to_version: int = VERSION_MAX,
+        to_position: int = POSITION_MAX, to_time: datetime | None = None,
+    ) -> list[RecordedEvent[Any]]:  # fmt: skip
+        """Events in version order, all bounds inclusive but `after_version`; empty for an unknown stream."""
+        lane = self.lane_of(stream.workspace_id)
+        if to_time is not None:
+            to_position = min(to_position, await self.position_at(lane, to_time))
+        rows = await self.pool.fetch(
+            SQL["read_stream"], lane, stream.id, stream.category, stream.workspace_id, after_version, to_version,
+            to_position,
+        )  # fmt: skip
+        return self._decode(rows)
+
+    async def read_streams(
+        self, streams: Sequence[Stream], after_versions: Sequence[int] | None = None
+    ) -> dict[Stream, list[RecordedEvent[Any]]]:
+        """Several streams of one lane in one round trip; an unknown one answers an empty list."""
+        found: dict[Stream, list[RecordedEvent[Any]]] = {stream: [] for stream in streams}
+        for lane in {self.lane_of(stream.workspace_id) for stream in streams}:
+            wanted = [n for n, stream in enumerate(streams) if self.lane_of(stream.workspace_id) == lane]
+            rows = await self.pool.fetch(
+                SQL["read_streams"],
+                lane,
+                [streams[n].id for n in wanted],
+                [streams[n].category for n in wanted],
+                [after_versions[n] if after_versions else 0 for n in wanted],
+            )
+            for event in self._decode(rows):
+                # A stream id guessed from another workspace finds nothing.
+                if (events := found.get(event.stream)) is not None:
+                    events.append(event)
+        return found
+
+    async def read_lane(
+        self, lane: int, *, after: int, limit: int, types: frozenset[str] | None = None,
+        slices: tuple[int, int] = ALL_SLICES,
+    ) -> LaneBatch:  # fmt: skip
+        """The next `limit` positions of a lane, asserting that none is missing.
+
+        Events of other types and slices are read past without being fetched or decoded. Raises PositionGap.
+        """
+        if types is None and slices == ALL_SLICES:
+            rows = await self.pool.fetch(SQL["read_lane"], lane, after, limit)
+            wanted = rows
+        else:
+            rows = await self.pool.fetch(SQL["read_lane_filtered"], lane, after, limit, _list(types), *slices)
+            wanted = [row for row in rows if row["payload"] is not None]
+        self.assert_dense(lane, after, rows)
+        return LaneBatch(lane=lane, after=after, last=after + len(rows), events=self._decode(wanted))
+
+    @staticmethod
+    def assert_dense(lane: int, after: int, rows: Sequence[asyncpg.Record]) -> None:
+        """Raises PositionGap unless the rows hold the positions right after `after`, one by one."""
+        if rows and rows[-1]["position"] == after + len(rows) and rows[0]["position"] == after + 1:
+            return
+        for expected, row in enumerate(rows, after + 1):
+            if row["position"] != expected:
+                raise PositionGap(lane, expected, row["position"])
+
+    async def head(self, lane: int) -> int:
+        """Last committed position; 0 for an empty lane."""
+        return await self.pool.fetchval(SQL["head"], lane) or 0
+
+    async def position_at(self, lane: int, time: datetime) -> int:
+        """Last position recorded at or before `time`; 0 before the first."""
+        return await self.pool.fetchval(SQL["position_at"], lane, time) or 0
+
+    async def find_claim(self, workspace_id: UUID, kind: str, value: str) -> UUID | None:
+        """The stream that holds a claim now, as the last commit left it."""
+        holder: UUID | None = await self.pool.fetchval(
+            SQL["find_claim"], workspace_id, kind, self._claim_hmac(workspace_id, kind, value)
+        )
+        return holder
+
+    async def find_idempotent(self, workspace_id: UUID, key: str) -> tuple[Appended, bytes] | None:
+        """What an idempotency key wrote, and the digest of its request."""
+        row = await self.pool.fetchrow(SQL["find_idempotent"], workspace_id, key)
+        if row is None:
+            return None
+        appended = Appended(
+            lane=row["lane"],
+            last_position=row["last_position"],
+            event_count=row["event_count"],
+            recorded_at=row["recorded_at"],
+        )
+        return appended, row["request_hash"]
+
+    async def connect(self) -> asyncpg.Connection:
+        """A connection outside the pool with the store's role, for appenders and listeners."""
+        return await asyncpg.connect(
+            self._dsn, server_settings=self._settings, command_timeout=STATEMENT_TIMEOUT_S, timeout=5
+        )
+
+    async def _read_lanes(self) -> None:
+        rows = await self.pool.fetch(SQL["lanes"])
+        self.lanes = tuple(row["lane"] for row in rows)
+        self._slice_lanes = [
+            next(row["lane"] for row in rows if row["slice_from"] <= slice_ <= row["slice_to"])
+            for slice_ in range(ALL_SLICES[1] + 1)
+        ]
+
+    def _decode(self, rows: Sequence[asyncpg.Record]) -> list[RecordedEvent[Any]]:
+        if len(rows) == 1 and rows[0]["wrapped"] is not None:
+            self._remember_key(rows[0]["subject_id"], rows[0]["wrapped"])
+        return self._rows.decode_all(rows)
+
+    async def _prepare(self, write: Write) -> Prepared:
+        metadata = encode_metadata(write.metadata)
+        event_rows: list[list[EventRow]] = []
+        key_rows: list[tuple[UUID, UUID, bytes]] = []
+        for stream_write in write.streams:
+            _check(write, stream_write)
+            wrapped = None
+            if stream_write.subject_id is not None and stream_write.events:
+                wrapped = await self._subject_key(write.workspace_id, stream_write, key_rows)
+            event_rows.append(self._rows.encode(stream_write, wrapped, metadata))
+        claim_rows = [
+            (write.workspace_id, c.kind, self._claim_hmac(write.workspace_id, c.kind, c.value), c.holder, c.take)
+            for c in write.claims
+        ]
+        return Prepared(write, event_rows, claim_rows, key_rows)
+
+    async def _subject_key(
+        self, workspace_id: UUID, write: StreamWrite, key_rows: list[tuple[UUID, UUID, bytes]]
+    ) -> bytes:
+        subject_id = write.subject_id
+        assert subject_id is not None
+        if write.new_subject:
+            wrapped = self._cipher.create_key(subject_id)
+            key_rows.append((workspace_id, subject_id, wrapped))
+            return wrapped
+        known = self._subject_keys.get(subject_id)
+        if known is None:
+            known = await self.pool.fetchval(SQL["subject_key"], subject_id)
+            if known is None:
+                raise SubjectErased(subject_id)
+            self._remember_key(subject_id, known)
+        return known
+
+    def _remember_key(self, subject_id: UUID, wrapped: bytes) -> None:
+        if len(self._subject_keys) >= SUBJECT_KEYS_MAX:
+            self._subject_keys.clear()
+        self._subject_keys[subject_id] = wrapped
+
+    def _claim_hmac(self, workspace_id: UUID, kind: str, value: str) -> bytes:
+        return self.keyring.hmac("claim", f"{workspace_id}/{kind}/{value}")
+
+
+def _check(write: Write, stream_write: StreamWrite) -> None:
+    if stream_write.stream.workspace_id != write.workspace_id:
+        raise ValueError(f"{stream_write.stream} is not of workspace {write.workspace_id}")
+    if stream_write.expected_version == ANY_VERSION and write.idempotency_key is None:
+        # Without a version there is nothing else by which a lost answer could be told from a lost write.
+        raise ValueError(f"{stream_write.stream}: appending at any version needs an idempotency key")
+
+
+def _list(types: frozenset[str] | None) -> list[str] | None:
+    return None if types is None else sorted(types)
+
+
+def _session_settings(role: str | None) -> dict[str, str]:
+    settings = {
+        "application_name": "rollbook",
+        # A session that hangs in a transaction must not hold the lane or keep dead rows alive.
+        "idle_in_transaction_session_timeout": "15000",
+        "lock_timeout": "20000",
+    }
+    return settings if role is None else settings | {"role": role}
