@@ -67,6 +67,11 @@ class Appender:
         self._work.set()
         return await command.future
 
+    def announce(self, position: int) -> None:
+        """Wake the readers of the lane, of this and other processes, soon."""
+        self._head = max(self._head, position)
+        self._announced.set()
+
     async def close(self) -> None:
         """Commits what is queued, then stops."""
         self._closing = True
@@ -109,7 +114,7 @@ class Appender:
                     connection = await self._settle(connection, [command])
             else:
                 _fail(commands, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - handed to the callers; the lane goes on
             _fail(commands, error)
         return connection
 
@@ -128,8 +133,7 @@ class Appender:
                 lane=self._lane, last_position=position, event_count=command.event_count, recorded_at=recorded_at
             ))  # fmt: skip
         if position > head:
-            self._head = max(self._head, position)
-            self._announced.set()
+            self.announce(position)
         if self._observer is not None:
             self._observer.committed(
                 self._lane, len(commands), position - head, time.perf_counter() - started, position

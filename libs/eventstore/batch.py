@@ -20,8 +20,16 @@ class Prepared:
     """A write whose rows are encoded, waiting for its verdict."""
 
     __slots__ = (
-        "claim_rows", "event_count", "event_rows", "footprint", "future", "key_rows", "size", "stream_rows",
-        "outcome_unknown", "write",
+        "claim_rows",
+        "event_count",
+        "event_rows",
+        "footprint",
+        "future",
+        "key_rows",
+        "outcome_unknown",
+        "size",
+        "stream_rows",
+        "write",
     )  # fmt: skip
 
     def __init__(
@@ -88,12 +96,9 @@ def arrays(lane: int, batch: Iterable[Prepared]) -> tuple[Any, ...]:
         for stream_row, rows in zip(command.stream_rows, command.event_rows, strict=True):
             streams.append((n, *stream_row))
             place = len(streams)
-            for offset, row in enumerate(rows, 1):
-                events.append((n, place, offset, *row))
-        for claim_row in command.claim_rows:
-            claims.append((n, *claim_row))
-        for key_row in command.key_rows:
-            keys.append((n, *key_row))
+            events.extend((n, place, offset, *row) for offset, row in enumerate(rows, 1))
+        claims.extend((n, *row) for row in command.claim_rows)
+        keys.extend((n, *row) for row in command.key_rows)
     return (
         lane,
         *_columns(commands, 4),

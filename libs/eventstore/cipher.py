@@ -1,4 +1,4 @@
-"""Master keyring, data keys per subject, encryption of payloads. Where wrapped keys are kept is the store's business."""
+"""Master keyring, data keys per subject, encryption of payloads. Not where wrapped keys are kept."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _derive(secret: bytes, purpose: bytes) -> bytes:
 class SubjectCipher:
     """Encrypts and decrypts the payloads of subjects with their data keys, which it caches unwrapped.
 
-    The cache is keyed by the wrapped key that the reader found in the database: a destroyed key is never served from it.
+    The cache is keyed by the wrapped key found in the database: a destroyed key is never served from it.
     """
 
     def __init__(self, keyring: Keyring) -> None:

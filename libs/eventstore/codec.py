@@ -1,4 +1,4 @@
-"""Event name and schema version <-> struct: the registry, its msgpack codec and the upcasters. Knows no stream, no key."""
+"""Event name and schema version <-> struct: registry, msgpack codec and upcasters. Knows no stream, no key."""
 
 from __future__ import annotations
 

@@ -94,11 +94,55 @@ SELECT k.wrapped
 FROM keys.subject_keys k
 WHERE k.subject_id = $1
 
--- insert_subject_keys --
--- Keys of one bulk chunk; a subject that has a key already keeps it and is answered.
-INSERT INTO keys.subject_keys (subject_id, workspace_id, wrapped)
-SELECT d.subject_id, d.workspace_id, d.wrapped
-FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS d (subject_id, workspace_id, wrapped)
+-- first_duplicate --
+-- Of a bulk chunk: the first command whose idempotency key was used.
+SELECT c.n, i.lane, i.last_position, i.event_count, i.recorded_at, i.request_hash
+FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS c (workspace_id, key, n)
+JOIN log.idempotency i ON i.workspace_id = c.workspace_id AND i.key = c.key
+ORDER BY c.n
+LIMIT 1
+
+-- first_conflict --
+-- Of a bulk chunk: the first stream that is not at its expected version.
+SELECT s.n, s.expected, s.actual
+FROM (
+    SELECT w.n, w.expected,
+           coalesce((
+               SELECT e.version
+               FROM log.events e
+               WHERE e.lane = $1 AND e.stream_id = w.stream_id AND e.category = w.category
+               ORDER BY e.version DESC
+               LIMIT 1
+           ), 0) AS actual
+    FROM unnest($2::uuid[], $3::text[], $4::integer[]) WITH ORDINALITY AS w (stream_id, category, expected, n)
+) s
+WHERE s.expected <> s.actual
+ORDER BY s.n
+LIMIT 1
+
+-- first_claim_taken --
+-- Of a bulk chunk: the first claim that another stream holds.
+SELECT k.kind, x.holder
+FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[]) WITH ORDINALITY
+    AS k (workspace_id, kind, value_hmac, holder, n)
+JOIN log.claims x ON x.workspace_id = k.workspace_id AND x.kind = k.kind AND x.value_hmac = k.value_hmac
+WHERE x.holder <> k.holder
+ORDER BY k.n
+LIMIT 1
+
+-- release_claims --
+DELETE FROM log.claims x
+USING unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[]) AS k (workspace_id, kind, value_hmac, holder)
+WHERE x.workspace_id = k.workspace_id AND x.kind = k.kind AND x.value_hmac = k.value_hmac AND x.holder = k.holder
+
+-- take_claims --
+INSERT INTO log.claims (workspace_id, kind, value_hmac, holder)
+SELECT k.workspace_id, k.kind, k.value_hmac, k.holder
+FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[]) AS k (workspace_id, kind, value_hmac, holder)
+WHERE NOT EXISTS (
+    SELECT FROM log.claims x
+    WHERE x.workspace_id = k.workspace_id AND x.kind = k.kind AND x.value_hmac = k.value_hmac AND x.holder = k.holder
+)
 
 -- lock_lane --
 SELECT pg_advisory_xact_lock(1382836331, $1)
@@ -131,3 +175,36 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (lane, stream_id, category) DO UPDATE
 SET version = excluded.version, schema_version = excluded.schema_version, payload = excluded.payload
 WHERE log.snapshots.version < excluded.version OR log.snapshots.schema_version <> excluded.schema_version
+
+-- read_batches --
+SELECT b.first_position, b.last_position, b.recorded_at, b.chain, b.digests
+FROM log.batches b
+WHERE b.lane = $1 AND b.last_position > $2
+ORDER BY b.last_position
+LIMIT $3
+
+-- read_raw --
+-- Stored columns of a stretch of positions, for verification: nothing is decrypted.
+SELECT e.position, e.recorded_at, e.version, e.schema_version, e.workspace_id, e.stream_id, e.event_id, e.subject_id,
+       e.category, e.type, e.metadata, e.payload
+FROM log.events e
+WHERE e.lane = $1 AND e.position BETWEEN $2 AND $3
+ORDER BY e.position
+
+-- first_event_after --
+SELECT e.position
+FROM log.events e
+WHERE e.lane = $1 AND e.position > $2
+ORDER BY e.position
+LIMIT 1
+
+-- first_version_gap --
+-- The first event whose version does not follow the one before it in its stream.
+SELECT min(v.position)
+FROM (
+    SELECT e.position, e.version,
+           row_number() OVER (PARTITION BY e.stream_id, e.category ORDER BY e.version) AS expected
+    FROM log.events e
+    WHERE e.lane = $1
+) v
+WHERE v.version <> v.expected

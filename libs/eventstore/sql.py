@@ -1,10 +1,16 @@
-"""Loads named SQL statements from the `.sql` file beside a module; it never builds SQL."""
+"""Named SQL statements from the `.sql` file beside a module; it never builds SQL."""
 
 from __future__ import annotations
 
 import re
 from functools import cache
 from importlib.resources import files
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+AnyConnection = asyncpg.Connection | PoolConnectionProxy
+"""A connection of its own or one lent by a pool."""
 
 _NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
 

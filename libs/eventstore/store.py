@@ -1,8 +1,9 @@
-"""The event store: appends through group commit, reads streams and lanes. Projections, rebuilds and rules are elsewhere."""
+"""The event store: appends by group commit or COPY, reads streams and lanes. Projections and rules are elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -10,6 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
+from eventstore import bulk, snapshots
 from eventstore.appender import SQL, Appender, AppendObserver
 from eventstore.batch import Prepared
 from eventstore.cipher import SubjectCipher
@@ -91,11 +93,29 @@ class EventStore:
             Overloaded: too many appends are waiting; nothing was written.
         """
         command = await self._prepare(write)
-        lane = self.lane_of(write.workspace_id)
-        appender = self._appenders.get(lane)
-        if appender is None:
-            appender = self._appenders[lane] = Appender(lane, self.connect, self._observer)
-        return await appender.append(command)
+        return await self._appender(self.lane_of(write.workspace_id)).append(command)
+
+    async def append_bulk(self, writes: Sequence[Write]) -> list[Appended]:
+        """Appends many writes by COPY in chunks of up to 1,000 events, each chunk a commit of its own.
+
+        Writes of one call share no stream, claim or idempotency key, and name their expected versions. Between chunks
+        live commands get their turn. Raises like `append` for the first refused write: its chunk is undone as a whole,
+        earlier chunks stand (repeat with the same idempotency keys, or send the chunk's writes through `append`).
+        """
+        answers: list[Appended] = []
+        for lane in sorted({self.lane_of(write.workspace_id) for write in writes}):
+            commands = [await self._prepare(w) for w in writes if self.lane_of(w.workspace_id) == lane]
+            for chunk in bulk.chunks(commands):
+                async with self.pool.acquire() as connection:
+                    started = time.perf_counter()
+                    appended = await bulk.copy_chunk(connection, lane, chunk)
+                self._appender(lane).announce(appended[-1].last_position)
+                if self._observer is not None:
+                    events = sum(command.event_count for command in chunk)
+                    seconds = time.perf_counter() - started
+                    self._observer.committed(lane, len(chunk), events, seconds, appended[-1].last_position)
+                answers.extend(appended)
+        return answers
 
     async def read_stream(
         self, stream: Stream, *, after_version: int = 0, to_version: int = VERSION_MAX,
@@ -190,6 +210,26 @@ class EventStore:
         return await asyncpg.connect(
             self._dsn, server_settings=self._settings, command_timeout=STATEMENT_TIMEOUT_S, timeout=5
         )
+
+    async def load_snapshots(self, streams: Sequence[Stream], schema_version: int) -> dict[Stream, tuple[int, bytes]]:
+        """(version, state) of those streams that have a readable snapshot of this schema version."""
+        lane = self.lane_of(streams[0].workspace_id)
+        return await snapshots.load_snapshots(self.pool, self._cipher, lane, streams, schema_version)
+
+    async def save_snapshot(
+        self, stream: Stream, *, version: int, schema_version: int, payload: bytes, subject_id: UUID | None
+    ) -> None:
+        """Keeps a folded state beside the log; a newer one already there stays."""
+        lane = self.lane_of(stream.workspace_id)
+        await snapshots.save_snapshot(
+            self.pool, self._cipher, lane, stream, version=version, schema_version=schema_version, payload=payload,
+            subject_id=subject_id,
+        )  # fmt: skip
+
+    def _appender(self, lane: int) -> Appender:
+        if (appender := self._appenders.get(lane)) is None:
+            appender = self._appenders[lane] = Appender(lane, self.connect, self._observer)
+        return appender
 
     async def _read_lanes(self) -> None:
         rows = await self.pool.fetch(SQL["lanes"])

@@ -1,0 +1,131 @@
+"""Folded aggregates: coalesced loads, an LRU of states as a baseline, snapshots of long streams. No rules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from eventstore.envelope import RecordedEvent, Stream
+from eventstore.store import EventStore
+
+S = TypeVar("S")
+
+LOADS_MAX: Final = 256
+"""Streams asked for in one query."""
+SNAPSHOT_EVERY: Final = 200
+"""Events folded since the last snapshot before a new one is kept."""
+
+
+class SnapshotCodec(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
+    """How a state is kept as a snapshot. Raise `schema_version` whenever the state or the fold changes."""
+
+    schema_version: int
+    encode: Callable[[S], bytes]
+    decode: Callable[[bytes], S]
+    #: Whose data key encrypts the snapshot of a stream; None for states without personal data.
+    subject_of: Callable[[Stream], UUID | None]
+
+
+class Aggregates(Generic[S]):
+    """States of one category by stream. A cached state only saves reading: appends still check the version."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        category: str,
+        initial: Callable[[UUID], S],
+        evolve: Callable[[S, RecordedEvent[Any]], S],
+        snapshots: SnapshotCodec[S] | None = None,
+        cache_size: int = 100_000,
+    ) -> None:
+        self._store = store
+        self._category = category
+        self._initial = initial
+        self._evolve = evolve
+        self._snapshots = snapshots
+        self._cache_size = cache_size
+        self._cache: dict[Stream, tuple[S, int]] = {}
+        self._wanted: dict[Stream, asyncio.Future[tuple[S, int]]] = {}
+        self._loader: asyncio.Task[None] | None = None
+
+    async def load(self, stream: Stream, *, fresh: bool = False) -> tuple[S, int]:
+        """(state, version); version 0 for a stream that never existed.
+
+        From the cache where possible: it may lag behind other processes, which an append with the version finds out.
+        `fresh` reads what was committed since, for answers that no append will check.
+        """
+        if not fresh and (cached := self._cache.pop(stream, None)) is not None:
+            self._cache[stream] = cached  # most recently used last
+            return cached
+        future = self._wanted.get(stream)
+        if future is None:
+            future = self._wanted[stream] = asyncio.get_running_loop().create_future()
+            if self._loader is None or self._loader.done():
+                self._loader = asyncio.create_task(self._load_wanted())
+        return await asyncio.shield(future)
+
+    def remember(self, stream: Stream, state: S, version: int) -> None:
+        """Keep a state that the caller folded from what it appended itself."""
+        known = self._cache.pop(stream, None)
+        self._cache[stream] = known if known is not None and known[1] > version else (state, version)
+        if len(self._cache) > self._cache_size:
+            del self._cache[next(iter(self._cache))]
+
+    def forget(self, stream: Stream) -> None:
+        self._cache.pop(stream, None)
+
+    async def _load_wanted(self) -> None:
+        """While one query runs, the next loads gather: as many loads as there are, one query at a time."""
+        while self._wanted:
+            streams = list(self._wanted)[:LOADS_MAX]
+            futures = {stream: self._wanted.pop(stream) for stream in streams}
+            try:
+                states = await self._read(streams)
+            except Exception as error:  # noqa: BLE001 - handed to everyone who waits for the load
+                for future in futures.values():
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for stream, future in futures.items():
+                state, version = states[stream]
+                if version:
+                    self.remember(stream, state, version)
+                if not future.done():
+                    future.set_result((state, version))
+
+    async def _read(self, streams: list[Stream]) -> dict[Stream, tuple[S, int]]:
+        base = await self._base(streams)
+        events = await self._store.read_streams(streams, [base[stream][1] for stream in streams])
+        states: dict[Stream, tuple[S, int]] = {}
+        for stream in streams:
+            state, version = base[stream]
+            for event in events[stream]:
+                state = self._evolve(state, event)
+                version = event.version
+            states[stream] = state, version
+            if self._snapshots is not None and len(events[stream]) >= SNAPSHOT_EVERY:
+                await self._save_snapshot(self._snapshots, stream, state, version)
+        return states
+
+    async def _base(self, streams: list[Stream]) -> dict[Stream, tuple[S, int]]:
+        base = {stream: self._cache.get(stream) or (self._initial(stream.id), 0) for stream in streams}
+        unknown = [stream for stream in streams if base[stream][1] == 0]
+        if self._snapshots is not None and unknown:
+            kept = await self._store.load_snapshots(unknown, self._snapshots.schema_version)
+            for stream, (version, payload) in kept.items():
+                base[stream] = self._snapshots.decode(payload), version
+        return base
+
+    async def _save_snapshot(self, codec: SnapshotCodec[S], stream: Stream, state: S, version: int) -> None:
+        await self._store.save_snapshot(
+            stream,
+            version=version,
+            schema_version=codec.schema_version,
+            payload=codec.encode(state),
+            subject_id=codec.subject_of(stream),
+        )
