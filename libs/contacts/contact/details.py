@@ -34,7 +34,7 @@ EMPTY_ADDRESS: Final = Address()
 
 
 def created_fields(details: Details) -> dict[str, Any]:
-    """Keyword arguments of `ContactCreated` for all that is wanted and not empty; sets sorted, tags unique but for case."""
+    """What `ContactCreated` is built from: all that is wanted and not empty; sets sorted, tags unique but for case."""
     fields: dict[str, Any] = {}
     for name in SCALAR_FIELDS:
         value = getattr(details, name)

@@ -71,7 +71,7 @@ class ContactCreated(_Fact, frozen=True, kw_only=True):
     messaging_id: ExternalId | None = None
     first_name: str | None = None
     last_name: str | None = None
-    #: As typed; `values.email_normal` and `values.email_widest` give its keys.
+    #: As typed; `emails.email_normal` and `emails.email_widest` give its keys.
     email: Email | None = None
     #: E.164, with `;ext=` where an extension was given.
     phone: Phone | None = None

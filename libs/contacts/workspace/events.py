@@ -28,7 +28,7 @@ class WorkspaceSettingsChanged(_Fact, frozen=True, kw_only=True):
     """Settings that got another value: UNSET is untouched, None is cleared."""
 
     name: str | UnsetType = UNSET
-    default_region: Country | UnsetType = UNSET
+    default_region: Country | UnsetType | None = UNSET
     default_language: Language | UnsetType = UNSET
     default_time_zone: TimeZone | UnsetType = UNSET
     external_id_required: bool | UnsetType = UNSET
