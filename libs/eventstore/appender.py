@@ -28,6 +28,7 @@ SQL = load("eventstore", "queries.sql")
 
 BATCHES_IN_FLIGHT: Final = 2
 """While PostgreSQL commits one batch, the next is encoded and sent; it waits for the lane lock inside the server."""
+SHARE_MIN: Final = 16
 QUEUED_MAX: Final = 20_000
 RECONNECT_DELAYS_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 UNAVAILABLE_AFTER_S: Final = 10.0
@@ -90,7 +91,9 @@ class Appender:
                 self._work.clear()
                 await self._work.wait()
                 continue
-            commands = batches.take(self._queue)
+            # An even share, so that while one batch commits the other is answered and followed up in Python.
+            share = -(-len(self._queue) // BATCHES_IN_FLIGHT)
+            commands = batches.take(self._queue, min(max(share, SHARE_MIN), batches.COMMANDS_MAX))
             if not commands:
                 continue
             connection = await self._settle(connection, commands)

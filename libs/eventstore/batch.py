@@ -61,13 +61,13 @@ class Prepared:
         return touched
 
 
-def take(queue: deque[Prepared]) -> list[Prepared]:
+def take(queue: deque[Prepared], commands_max: int = COMMANDS_MAX) -> list[Prepared]:
     """Remove the next batch from the queue: in order, but a command that shares anything with an earlier one stays."""
     batch: list[Prepared] = []
     left: list[Prepared] = []
     touched: set[Hashable] = set()
     events = size = 0
-    while queue and len(batch) < COMMANDS_MAX and events < EVENTS_MAX and size < BYTES_MAX:
+    while queue and len(batch) < commands_max and events < EVENTS_MAX and size < BYTES_MAX:
         command = queue.popleft()
         if command.future.done():  # its caller went away before it was sent
             continue

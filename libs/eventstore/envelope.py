@@ -22,7 +22,7 @@ def slice_of(id_: UUID) -> int:
     return crc32(id_.bytes) & (SLICES - 1)
 
 
-class Stream(msgspec.Struct, frozen=True, order=True):
+class Stream(msgspec.Struct, frozen=True, order=True, gc=False):
     """Identity of a stream: the events of one aggregate, with versions 1, 2, 3 …"""
 
     workspace_id: UUID
@@ -34,7 +34,7 @@ class Stream(msgspec.Struct, frozen=True, order=True):
         return f"{self.category}-{self.id}"
 
 
-class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who and why, next to the facts. Stored unencrypted: never put personal data here."""
 
     #: Who acted: `key:<id>`, `user:<id>`, `system:<name>`.
@@ -56,7 +56,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 E = TypeVar("E")
 
 
-class StreamWrite(msgspec.Struct, frozen=True, kw_only=True):
+class StreamWrite(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Events to append to one stream."""
 
     stream: Stream
@@ -70,7 +70,7 @@ class StreamWrite(msgspec.Struct, frozen=True, kw_only=True):
     new_subject: bool = False
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A unique value of a workspace, held by one stream: taken or released in the append itself."""
 
     kind: str
@@ -80,7 +80,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     take: bool = True
 
 
-class Write(msgspec.Struct, frozen=True, kw_only=True):
+class Write(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one command appends: all of it or nothing. All streams belong to `workspace_id`."""
 
     workspace_id: UUID
@@ -93,7 +93,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     request_hash: bytes = b""
 
 
-class Appended(msgspec.Struct, frozen=True, kw_only=True):
+class Appended(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the log answered: where the events stand. With no events `last_position` is the head seen by the commit."""
 
     lane: int

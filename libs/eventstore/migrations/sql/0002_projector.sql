@@ -50,11 +50,13 @@ COMMENT ON COLUMN projector.checkpoints.leased_until IS 'By the clock of the dat
 COMMENT ON COLUMN projector.checkpoints.trouble IS 'Why it does not move; no personal data. NULL when it does.';
 
 CREATE TABLE projector.workers (
-    worker text NOT NULL,
     seen_at timestamptz NOT NULL,
+    worker text NOT NULL,
+    runs text NOT NULL,
     CONSTRAINT workers_pkey PRIMARY KEY (worker)
 );
 COMMENT ON TABLE projector.workers IS 'Projector processes that are alive: each leases its fair share of the checkpoints.';
+COMMENT ON COLUMN projector.workers.runs IS 'Projections and versions of its code: only workers with the same share out.';
 
 CREATE TABLE projector.parked (
     position bigint NOT NULL,
