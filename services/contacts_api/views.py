@@ -1,0 +1,197 @@
+"""The JSON that people read: contacts and pages of them, built from what the domain folded. No queries here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from contacts.contact.events import Address, Location
+from contacts.contact.state import Channel, Contact
+from contacts.values import AttributeValue
+
+ChannelStatus: TypeAlias = Literal[
+    "active", "not_confirmed", "unsubscribed", "spam_report", "blacklisted", "over_limit"
+]
+ConsentStatus: TypeAlias = Literal["not_subscribed", "subscribed", "unsubscribed"]
+
+
+class _View(msgspec.Struct, frozen=True, gc=False):
+    """Shared shape of views: every field is always there, null where nothing is known."""
+
+
+class StatusView(_View, frozen=True):
+    """Whether an address may be written to, and since when and why it may not."""
+
+    status: ChannelStatus
+    since: datetime | None
+    reason: str | None
+    source: str | None
+
+
+class AddressView(_View, frozen=True):
+    """A postal address."""
+
+    street: str | None
+    city: str | None
+    region: str | None
+    postcode: str | None
+    country: str | None
+
+
+class LocationView(_View, frozen=True):
+    """Where the person was last known to be, in degrees."""
+
+    latitude: float
+    longitude: float
+    source: str | None
+    at: datetime | None
+
+
+class ChannelView(_View, frozen=True):
+    """A channel identity and when the person was first and last seen on it."""
+
+    kind: str
+    application: str | None
+    device: str | None
+    token: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
+class ConsentsView(_View, frozen=True):
+    """What the person agreed to, by channel."""
+
+    email: ConsentStatus
+    sms: ConsentStatus
+    whatsapp: ConsentStatus
+
+
+class ConversationView(_View, frozen=True):
+    """The state of the conversation with the person."""
+
+    status: str | None
+    assignee: str | None
+    opened_at: datetime | None
+    last_message_at: datetime | None
+    last_incoming_at: datetime | None
+    last_interaction_at: datetime | None
+    last_channel: str | None
+    last_message_preview: str | None
+    labels: tuple[str, ...]
+    fields: dict[str, AttributeValue]
+
+
+class ContactView(_View, frozen=True, kw_only=True):
+    """One contact."""
+
+    id: UUID
+    version: int
+    external_id: str | None
+    messaging_id: str | None
+    first_name: str | None
+    last_name: str | None
+    full_name: str | None
+    email: str | None
+    email_status: StatusView | None
+    email_rating: float | None
+    phone: str | None
+    phone_status: StatusView | None
+    country: str | None
+    time_zone: str | None
+    language: str | None
+    address: AddressView | None
+    location: LocationView | None
+    avatar_url: str | None
+    tags: tuple[str, ...]
+    lists: tuple[UUID, ...]
+    categories: tuple[str, ...]
+    attributes: dict[str, AttributeValue]
+    channels: tuple[ChannelView, ...]
+    consents: ConsentsView
+    campaign_opt_in: bool | None
+    blocked: bool
+    assignee: str | None
+    conversation: ConversationView
+    source: str | None
+    created_at: datetime
+    changed_at: datetime
+    deleted_at: datetime | None
+    deletion_reason: str | None
+    merged_into: UUID | None
+    absorbed: tuple[UUID, ...]
+
+
+#: What is answered until activity, consent and suppression say something else.
+ACTIVE: Final = StatusView("active", None, None, None)
+NO_CONSENTS: Final = ConsentsView("not_subscribed", "not_subscribed", "not_subscribed")
+NO_CONVERSATION: Final = ConversationView(None, None, None, None, None, None, None, None, (), {})
+CONTACT_FIELDS: Final = frozenset(ContactView.__struct_fields__)
+
+
+def contact_view(contact: Contact) -> ContactView:
+    """The contact as everybody sees it; it must exist."""
+    assert contact.created_at is not None
+    assert contact.changed_at is not None
+    return ContactView(
+        id=contact.id,
+        version=contact.version,
+        external_id=contact.external_id,
+        messaging_id=contact.messaging_id,
+        first_name=contact.first_name,
+        last_name=contact.last_name,
+        full_name=contact.full_name,
+        email=contact.email,
+        email_status=ACTIVE if contact.email else None,
+        email_rating=None,
+        phone=contact.phone,
+        phone_status=ACTIVE if contact.phone else None,
+        country=contact.country,
+        time_zone=contact.time_zone,
+        language=contact.language,
+        address=None if contact.address is None else _address(contact.address),
+        location=None if contact.location is None else _location(contact.location),
+        avatar_url=contact.avatar_url,
+        tags=contact.tags,
+        lists=contact.lists,
+        categories=contact.categories,
+        attributes=contact.attributes,
+        channels=_channels(contact.channels) if contact.channels else (),
+        consents=NO_CONSENTS,
+        campaign_opt_in=contact.campaign_opt_in,
+        blocked=contact.blocked,
+        assignee=contact.assignee,
+        conversation=NO_CONVERSATION,
+        source=contact.source,
+        created_at=contact.created_at,
+        changed_at=contact.changed_at,
+        deleted_at=contact.deleted_at,
+        deletion_reason=contact.deletion_reason,
+        merged_into=None,
+        absorbed=(),
+    )
+
+
+def _address(address: Address) -> AddressView:
+    return AddressView(address.street, address.city, address.region, address.postcode, address.country)
+
+
+def _location(location: Location) -> LocationView:
+    return LocationView(location.latitude, location.longitude, location.source, location.at)
+
+
+def _channels(channels: tuple[Channel, ...]) -> tuple[ChannelView, ...]:
+    """The channel used last comes first, then the one connected last."""
+    ordered = sorted(channels, key=lambda channel: (channel.last_seen_at, channel.first_seen_at), reverse=True)
+    return tuple(
+        ChannelView(c.kind, c.application, c.device, c.token, c.first_seen_at, c.last_seen_at) for c in ordered
+    )
+
+
+def selected(view: ContactView, fields: frozenset[str] | None) -> ContactView | dict[str, Any]:
+    """The view, or only the named fields of it, in the view's order."""
+    if fields is None:
+        return view
+    return {name: getattr(view, name) for name in ContactView.__struct_fields__ if name in fields}
