@@ -1,0 +1,81 @@
+"""The bridge process put together: the log, the relay, its figures, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from contacts.catalog import CODEC
+from contacts_bridge.definitions import events_stream
+from contacts_bridge.metrics import Figures
+from contacts_bridge.relay import Relay
+from eventstore.cipher import Keyring
+from eventstore.connection import CONNECTION_ERRORS, Backoff
+from eventstore.signals import LogSignals
+from eventstore.store import EventStore
+from servicekit import connect, logs
+from servicekit.metrics import Endpoint
+from servicekit.run import Stop
+from servicekit.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+async def main(settings: Settings, stop: Stop) -> None:
+    """Runs the bridge until `stop` is set."""
+    store = await open_log(settings, stop)
+    if store is None:
+        return
+    figures = Figures()
+    signals = LogSignals(store.connect)
+    relay = Relay(
+        store,
+        nats_url=settings.nats_url,
+        definition=events_stream(replicas=settings.nats_replicas),
+        signals={lane: signals.of_lane(lane) for lane in store.lanes},
+        watcher=figures,
+        batch_size=settings.relay_batch_size,
+        idle_check_s=settings.poll_interval_s,
+    )
+
+    async def relay_ready() -> str | None:
+        return figures.ready(settings.lag_limit_s)
+
+    async def database_ready() -> str | None:
+        return await connect.database_ready(store.pool)
+
+    endpoint = Endpoint(
+        settings.metrics_host, settings.metrics_port, {"relay": relay_ready, "database": database_ready}
+    )
+    if settings.metrics_port:
+        await endpoint.start()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in (signals.run(), relay.run(), figures.watch_lag(store, relay))]
+            group.create_task(_cancel_on(stop, tasks))
+    finally:
+        await endpoint.stop()
+        store.pool.terminate()
+
+
+async def open_log(settings: Settings, stop: Stop) -> EventStore | None:
+    """The log, waiting for a database that is still starting; None when told to stop meanwhile."""
+    keys = settings.master_keys
+    keyring = Keyring(keys, current=max(keys))
+    backoff = Backoff()
+    while not stop.is_set():
+        try:
+            return await EventStore.open(settings.database_url, codec=CODEC, keyring=keyring, pool_size=4)
+        except CONNECTION_ERRORS as error:
+            delay_s = backoff.next_s()
+            log.warning("waiting for the log", reason=logs.said(error), retry_after_s=delay_s)
+            await asyncio.wait([asyncio.ensure_future(stop.wait())], timeout=delay_s)
+    return None
+
+
+async def _cancel_on(stop: Stop, tasks: list[asyncio.Task[None]]) -> None:
+    # Cancelling is always safe here: what was under way is in the stream or not, and the next start looks.
+    await stop.wait()
+    for task in tasks:
+        task.cancel()

@@ -1,0 +1,124 @@
+"""One NATS connection as the bridge uses it: bounded waits, JetStream's API as plain JSON, no silent reconnect.
+
+nats-py keeps what was published while it reconnects and sends it later, waits out the whole timeout of a request whose
+connection is gone, and its models drop stream settings they do not know. Here a lost connection is the end: waiting
+ends at once, nothing is sent later, and the owner connects anew and looks at what the stream holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+import msgspec
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from contacts_bridge.errors import BrokerRefusal, BrokerUnavailable
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S: Final = 2.0
+API_TIMEOUT_S: Final = 5.0
+CLOSE_TIMEOUT_S: Final = 0.5
+
+WRONG_LAST_SEQUENCE: Final = 10071
+DUPLICATE_IN_BATCH: Final = 10201
+STREAM_NOT_FOUND: Final = 10059
+MESSAGE_NOT_FOUND: Final = 10037
+NO_ROOM: Final = 10047
+
+
+class Broker:
+    """A connection that lives until it is lost or closed."""
+
+    def __init__(self, client: Client, lost: asyncio.Event) -> None:
+        self._client = client
+        self._lost = lost
+
+    @classmethod
+    async def connect(cls, url: str, *, name: str) -> Broker:
+        """Raises BrokerUnavailable."""
+        lost = asyncio.Event()
+
+        async def closed() -> None:
+            lost.set()
+
+        async def ignore(_: Exception) -> None:
+            """Every error reaches the caller that waits; the client's own report would only double it."""
+
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S + 1):
+                client = await nats.connect(
+                    url.split(","),
+                    name=name,
+                    allow_reconnect=False,
+                    connect_timeout=int(CONNECT_TIMEOUT_S),
+                    closed_cb=closed,
+                    error_cb=ignore,
+                )
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise BrokerUnavailable(f"no connection: {type(error).__name__}") from error
+        return cls(client, lost)
+
+    @property
+    def server_version(self) -> tuple[int, int]:
+        version = self._client.connected_server_version
+        return version.major, version.minor
+
+    @property
+    def max_payload(self) -> int:
+        """Largest message the server takes, in bytes, headers included."""
+        return self._client.max_payload
+
+    async def close(self) -> None:
+        """Never raises and never waits for a server that does not read."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._client.close()
+
+    async def publish(self, subject: str, payload: bytes, *, reply: str = "", headers: dict[str, str]) -> None:
+        """Hands a message to the connection; whether it arrived is not known. Raises BrokerUnavailable."""
+        try:
+            await self._client.publish(subject, payload, reply=reply, headers=headers)
+        except (nats.errors.Error, OSError) as error:
+            raise BrokerUnavailable(f"not published: {type(error).__name__}") from error
+
+    async def request(
+        self, subject: str, payload: bytes, *, headers: dict[str, str] | None = None, timeout_s: float = API_TIMEOUT_S
+    ) -> Msg:
+        """Request and answer. Raises BrokerUnavailable: no answer in time, nobody there, or the connection is lost."""
+        asked = self._client.request(subject, payload, timeout=timeout_s, headers=headers)
+        return await self._unless_lost(asked, timeout_s)
+
+    async def api(self, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One request to `$JS.API`. Raises BrokerRefusal with JetStream's error code, BrokerUnavailable."""
+        message = await self.request(f"$JS.API.{verb}", b"" if body is None else msgspec.json.encode(body))
+        answer: dict[str, Any] = msgspec.json.decode(message.data)
+        raise_refusal(answer)
+        return answer
+
+    async def _unless_lost(self, coroutine: Coroutine[Any, Any, T], timeout_s: float) -> T:
+        work = asyncio.ensure_future(coroutine)
+        lost = asyncio.ensure_future(self._lost.wait())
+        try:
+            await asyncio.wait({work, lost}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise BrokerUnavailable("connection lost" if lost.done() else "no answer in time")
+            return work.result()
+        except (nats.errors.Error, OSError) as error:
+            raise BrokerUnavailable(f"no answer: {type(error).__name__}") from error
+        finally:
+            work.cancel()
+            lost.cancel()
+
+
+def raise_refusal(answer: dict[str, Any]) -> None:
+    """Raises BrokerRefusal where JetStream answered with an error."""
+    error = answer.get("error")
+    if error is not None:
+        raise BrokerRefusal(error.get("err_code", 0), error.get("description", ""))
