@@ -205,6 +205,14 @@ class KeyNotFound(Refusal):
         self.key_id = key_id
 
 
+class KeyAlreadyExists(Refusal):
+    """The id of a new API key is in use by another key."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"API key {key_id!r} exists already")
+        self.key_id = key_id
+
+
 class MemberNotFound(Refusal):
     """No such member in this workspace."""
 

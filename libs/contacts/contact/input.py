@@ -20,6 +20,7 @@ from contacts.contact.commands import AddressDetails, CreateContact, Details, Ed
 from contacts.contact.events import ChannelIdentity, Location
 from contacts.emails import email_normal, parse_email
 from contacts.errors import InvalidField, InvalidInput, InvalidValue
+from contacts.faults import Faults
 from contacts.phones import parse_phone
 from contacts.workspace.state import Workspace
 
@@ -89,7 +90,7 @@ def create_contact(
     new: NewContactInput, workspace: Workspace, *, contact_id: UUID, source: str = "api"
 ) -> CreateContact:
     """`source` is used where the caller names none. Raises InvalidInput."""
-    fault = _Faults()
+    fault = Faults()
     details = _details(new, workspace, fault)
     channels = tuple(_channel(channel, f"/channels/{i}", fault) for i, channel in enumerate(new.channels))
     source = source if new.source is None else fault.parse("/source", values.parse_source, new.source) or source
@@ -107,7 +108,7 @@ def create_contact(
 
 def edit_contact(patch: ContactInput, workspace: Workspace, *, contact_id: UUID) -> EditContact:
     """Raises InvalidInput."""
-    fault = _Faults()
+    fault = Faults()
     details = _details(patch, workspace, fault)
     fault.raise_if_any()
     return EditContact(
@@ -122,7 +123,7 @@ def upsert_contact(
     by: UpsertKind, value: str, new: NewContactInput, workspace: Workspace, *, contact_id: UUID, source: str = "api"
 ) -> UpsertContact:
     """`contact_id` is for a creation. Raises InvalidInput, also where the body names another `by` than `value`."""
-    fault = _Faults()
+    fault = Faults()
     key = fault.parse(f"/{by}", lambda text: _FIELD_PARSERS[by](text, workspace), value)
     fault.raise_if_any()
     create = create_contact(new, workspace, contact_id=contact_id, source=source)
@@ -150,7 +151,7 @@ def upsert_key(by: UpsertKind, value: str) -> str:
 
 def parse_channel(channel: ChannelInput) -> ChannelIdentity:
     """Raises InvalidInput."""
-    fault = _Faults()
+    fault = Faults()
     parsed = _channel(channel, "", fault)
     fault.raise_if_any()
     return parsed
@@ -158,7 +159,7 @@ def parse_channel(channel: ChannelInput) -> ChannelIdentity:
 
 def parse_tags(tags: list[str], pointer: str = "/tags") -> tuple[values.Tag, ...]:
     """Raises InvalidInput."""
-    fault = _Faults()
+    fault = Faults()
     parsed = _each(tags, pointer, values.parse_tag, fault)
     fault.raise_if_any()
     return parsed
@@ -166,31 +167,10 @@ def parse_tags(tags: list[str], pointer: str = "/tags") -> tuple[values.Tag, ...
 
 def parse_field(pointer: str, parser: Callable[[str], T], value: str) -> T:
     """One value on its own, e.g. a reason. Raises InvalidInput."""
-    fault = _Faults()
+    fault = Faults()
     parsed = fault.parse(pointer, parser, value)
     fault.raise_if_any()
     return cast("T", parsed)
-
-
-class _Faults:
-    """Collects what is wrong with one input, so that a caller learns everything at once."""
-
-    def __init__(self) -> None:
-        self._found: list[InvalidField] = []
-
-    def add(self, pointer: str, error: InvalidValue) -> None:
-        self._found.append(InvalidField(pointer, error.reason, error.expected))
-
-    def parse(self, pointer: str, parser: Callable[[Any], T], value: object) -> T | None:
-        try:
-            return parser(value)
-        except InvalidValue as error:
-            self.add(pointer, error)
-            return None
-
-    def raise_if_any(self) -> None:
-        if self._found:
-            raise InvalidInput(self._found)
 
 
 # Every text field that has a parser of its own; the workspace brings the region for phones.
@@ -209,7 +189,7 @@ _FIELD_PARSERS: Final[dict[str, Callable[[str, Workspace], object]]] = {
 }
 
 
-def _details(sent: ContactInput, workspace: Workspace, fault: _Faults) -> Details:
+def _details(sent: ContactInput, workspace: Workspace, fault: Faults) -> Details:
     parsed: dict[str, Any] = {}
     for name, parser in _FIELD_PARSERS.items():
         value = getattr(sent, name)
@@ -234,12 +214,12 @@ def _details(sent: ContactInput, workspace: Workspace, fault: _Faults) -> Detail
     return Details(campaign_opt_in=sent.campaign_opt_in, **parsed)
 
 
-def _each(texts: list[str], pointer: str, parser: Callable[[str], T], fault: _Faults) -> tuple[T, ...]:
+def _each(texts: list[str], pointer: str, parser: Callable[[str], T], fault: Faults) -> tuple[T, ...]:
     parsed = [fault.parse(f"{pointer}/{i}", parser, text) for i, text in enumerate(texts)]
     return tuple(item for item in parsed if item is not None)
 
 
-def _address(sent: AddressInput, fault: _Faults) -> AddressDetails:
+def _address(sent: AddressInput, fault: Faults) -> AddressDetails:
     parts: dict[str, Any] = {}
     for name in sent.__struct_fields__:
         value = getattr(sent, name)
@@ -249,7 +229,7 @@ def _address(sent: AddressInput, fault: _Faults) -> AddressDetails:
     return AddressDetails(**parts)
 
 
-def _location(sent: LocationInput, fault: _Faults) -> Location:
+def _location(sent: LocationInput, fault: Faults) -> Location:
     return Location(
         latitude=fault.parse("/location/latitude", values.parse_latitude, sent.latitude) or 0.0,
         longitude=fault.parse("/location/longitude", values.parse_longitude, sent.longitude) or 0.0,
@@ -258,7 +238,7 @@ def _location(sent: LocationInput, fault: _Faults) -> Location:
     )
 
 
-def _channel(sent: ChannelInput, pointer: str, fault: _Faults) -> ChannelIdentity:
+def _channel(sent: ChannelInput, pointer: str, fault: Faults) -> ChannelIdentity:
     optional = {
         name: None if value is None else fault.parse(f"{pointer}/{name}", values.parse_line, value)
         for name, value in (("application", sent.application), ("device", sent.device))
@@ -271,13 +251,13 @@ def _channel(sent: ChannelInput, pointer: str, fault: _Faults) -> ChannelIdentit
 
 
 def _attributes(
-    sent: dict[str, RawAttributeValue | None], workspace: Workspace, fault: _Faults
+    sent: dict[str, RawAttributeValue | None], workspace: Workspace, fault: Faults
 ) -> dict[str, values.AttributeValue | None]:
     return {key: _attribute(key, value, workspace, fault) for key, value in sent.items()}
 
 
 def _attribute(
-    key: str, value: RawAttributeValue | None, workspace: Workspace, fault: _Faults
+    key: str, value: RawAttributeValue | None, workspace: Workspace, fault: Faults
 ) -> values.AttributeValue | None:
     # RFC 6901: `~` and `/` inside a pointer's part are escaped.
     pointer = "/attributes/" + key[:100].replace("~", "~0").replace("/", "~1")
