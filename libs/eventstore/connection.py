@@ -1,0 +1,46 @@
+"""Opens the long-lived connections of projectors and listeners, and paces reconnecting. Pools are elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+import asyncpg
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+    Connect = Callable[[], Awaitable[Connection]]
+
+CONNECT_TIMEOUT_S: Final = 5
+BACKOFF_FIRST_S: Final = 0.1
+BACKOFF_LAST_S: Final = 5.0
+
+#: What a lost, restarting or refusing database raises on a connection that was fine.
+CONNECTION_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+def connector(dsn: str, *, role: str | None, application_name: str, **settings: str) -> Connect:
+    """A function that opens one connection with these session settings, as `role` where one is given."""
+    server_settings = {"application_name": application_name, **settings}
+    if role is not None:
+        server_settings["role"] = role
+
+    async def connect() -> Connection:
+        return await asyncpg.connect(dsn, server_settings=server_settings, timeout=CONNECT_TIMEOUT_S)
+
+    return connect
+
+
+class Backoff:
+    """Waiting times that double up to a limit; `reset` after success."""
+
+    def __init__(self) -> None:
+        self._next_s = BACKOFF_FIRST_S
+
+    def reset(self) -> None:
+        self._next_s = BACKOFF_FIRST_S
+
+    def next_s(self) -> float:
+        delay_s = self._next_s
+        self._next_s = min(2 * delay_s, BACKOFF_LAST_S)
+        return delay_s

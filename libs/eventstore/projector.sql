@@ -1,0 +1,168 @@
+-- What projectors, rebuilds and those who wait for them ask of the schema `projector`.
+
+-- advance --
+-- The checkpoint moves first, in the transaction that then writes the rows: its row lock keeps a second instance out,
+-- position and fence refuse one that is late, and the build's current schema becomes the search path.
+UPDATE projector.checkpoints AS c
+SET position = $6, moved_at = clock_timestamp(), leased_until = clock_timestamp() + $9::interval, trouble = NULL
+FROM projector.projections AS p
+WHERE c.name = $1 AND c.build = $2 AND c.lane = $3 AND c.slice_from = $4 AND c.position = $5 AND c.fence = $7
+    AND p.name = c.name AND p.build = c.build AND p.state = $8
+RETURNING set_config('search_path', quote_ident(p.schema_name) || ', public', true)
+
+-- announce --
+-- After COMMIT, on its own: what is promised is the slowest slice range of the lane. Only live builds are waited for.
+SELECT pg_notify('rollbook_progress', c.name || ' ' || c.lane || ' ' || min(c.position))
+FROM projector.checkpoints c
+JOIN projector.projections p ON p.name = c.name AND p.build = c.build AND p.state = 'live'
+WHERE c.name = $1 AND c.build = $2 AND c.lane = $3
+GROUP BY c.name, c.lane
+
+-- lease_free --
+-- Takes free slice ranges of live builds, those furthest behind first.
+WITH free AS (
+    SELECT c.name, c.build, c.lane, c.slice_from
+    FROM projector.checkpoints c
+    JOIN projector.projections p ON p.name = c.name AND p.build = c.build AND p.state = 'live'
+    JOIN unnest($2::text[], $3::integer[]) AS mine (name, code_version)
+        ON mine.name = p.name AND mine.code_version = p.code_version
+    WHERE c.leased_until IS NULL OR c.leased_until < clock_timestamp()
+    ORDER BY c.moved_at
+    LIMIT $4
+    FOR UPDATE OF c SKIP LOCKED
+)
+UPDATE projector.checkpoints AS c
+SET owner = $1, fence = c.fence + 1, leased_until = clock_timestamp() + $5::interval
+FROM free
+WHERE c.name = free.name AND c.build = free.build AND c.lane = free.lane AND c.slice_from = free.slice_from
+RETURNING c.name, c.build, c.lane, c.slice_from, c.slice_to, c.position, c.fence
+
+-- lease_build --
+-- Takes all slice ranges of a build that is not live, from whoever has them: callers hold the build lock.
+UPDATE projector.checkpoints AS c
+SET owner = $3, fence = c.fence + 1, leased_until = clock_timestamp() + $4::interval
+WHERE c.name = $1 AND c.build = $2
+RETURNING c.name, c.build, c.lane, c.slice_from, c.slice_to, c.position, c.fence
+
+-- renew --
+-- Answers a row while the lease is still held. Trouble: NULL leaves it, an empty text ends it.
+UPDATE projector.checkpoints AS c
+SET leased_until = clock_timestamp() + $6::interval, trouble = nullif(coalesce($7, c.trouble), '')
+FROM projector.projections AS p
+WHERE c.name = $1 AND c.build = $2 AND c.lane = $3 AND c.slice_from = $4 AND c.fence = $5
+    AND p.name = c.name AND p.build = c.build AND p.state = $8
+RETURNING c.position
+
+-- release --
+UPDATE projector.checkpoints AS c
+SET owner = NULL, leased_until = NULL
+WHERE c.name = $1 AND c.build = $2 AND c.lane = $3 AND c.slice_from = $4 AND c.fence = $5
+
+-- heartbeat --
+INSERT INTO projector.workers (worker, runs, seen_at)
+VALUES ($1, $2, clock_timestamp())
+ON CONFLICT (worker) DO UPDATE SET seen_at = excluded.seen_at
+
+-- leave --
+-- Also forgets workers that died.
+DELETE FROM projector.workers AS w
+WHERE w.worker = $1 OR w.seen_at < clock_timestamp() - interval '1 hour'
+
+-- fair_share --
+-- How many slice ranges each of the workers ($1: that run the same code) should keep, rounded up.
+SELECT ceil(
+    (
+        SELECT count(*)
+        FROM projector.checkpoints c
+        JOIN projector.projections p ON p.name = c.name AND p.build = c.build AND p.state = 'live'
+        JOIN unnest($2::text[], $3::integer[]) AS mine (name, code_version)
+            ON mine.name = p.name AND mine.code_version = p.code_version
+    )::numeric
+    / greatest(1, (
+        SELECT count(*)
+        FROM projector.workers w
+        WHERE w.runs = $1 AND w.seen_at > clock_timestamp() - $4::interval
+    ))
+)::integer
+
+-- parked_keys --
+SELECT k.key
+FROM projector.parked k
+WHERE k.name = $1 AND k.build = $2 AND k.lane = $3
+
+-- park --
+INSERT INTO projector.parked (name, build, lane, key, position, error)
+SELECT $1, $2, $3, f.key, f.position, f.error
+FROM unnest($4::uuid[], $5::bigint[], $6::text[]) AS f (key, position, error)
+
+-- hold --
+INSERT INTO projector.held (name, build, lane, key, position)
+SELECT $1, $2, $3, h.key, h.position
+FROM unnest($4::uuid[], $5::bigint[]) AS h (key, position)
+
+-- wanted_retries --
+SELECT k.key
+FROM projector.parked k
+WHERE k.name = $1 AND k.build = $2 AND k.lane = $3 AND k.retry AND k.key = ANY ($4::uuid[])
+ORDER BY k.position
+
+-- held_positions --
+SELECT h.position
+FROM projector.held h
+WHERE h.name = $1 AND h.build = $2 AND h.lane = $3 AND h.key = $4
+ORDER BY h.position
+LIMIT $5
+
+-- unhold --
+-- Forgets what was applied; the caller unparks when nothing is left.
+DELETE FROM projector.held AS h
+WHERE h.name = $1 AND h.build = $2 AND h.lane = $3 AND h.key = $4 AND h.position <= $5
+
+-- unpark --
+-- Answers a row where the key has nothing left to apply.
+DELETE FROM projector.parked AS k
+WHERE k.name = $1 AND k.build = $2 AND k.lane = $3 AND k.key = $4
+    AND NOT EXISTS (
+        SELECT FROM projector.held h
+        WHERE h.name = k.name AND h.build = k.build AND h.lane = k.lane AND h.key = k.key
+    )
+RETURNING k.key
+
+-- repark --
+-- The retry stopped at another event, or at the same one again.
+UPDATE projector.parked AS k
+SET position = $5, error = $6, attempts = k.attempts + 1, retry = false
+WHERE k.name = $1 AND k.build = $2 AND k.lane = $3 AND k.key = $4
+
+-- ask_retry --
+-- For one key, or all where $2 is NULL; answers what was asked for.
+UPDATE projector.parked AS k
+SET retry = true
+FROM projector.projections AS p
+WHERE k.name = $1 AND ($2::uuid IS NULL OR k.key = $2) AND p.name = k.name AND p.build = k.build AND p.state = 'live'
+RETURNING k.build, k.lane, k.key, k.attempts
+
+-- ask_retry_of_unit --
+-- Asked for by a projector that starts: the cure usually comes with new code.
+UPDATE projector.parked AS k
+SET retry = true
+WHERE k.name = $1 AND k.build = $2 AND k.lane = $3
+
+-- retry_outcome --
+SELECT k.key, k.position, k.error, k.attempts, k.retry
+FROM projector.parked k
+WHERE k.name = $1 AND k.build = $2 AND k.key = ANY ($3::uuid[])
+ORDER BY k.position
+
+-- envelope --
+-- The readable part of an event that cannot be decoded.
+SELECT e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version, e.recorded_at
+FROM log.events e
+WHERE e.lane = $1 AND e.position = $2
+
+-- reached --
+-- Where every live build is, by its slowest slice range.
+SELECT c.name, c.lane, min(c.position) AS position
+FROM projector.checkpoints c
+JOIN projector.projections p ON p.name = c.name AND p.build = c.build AND p.state = 'live'
+GROUP BY c.name, c.lane

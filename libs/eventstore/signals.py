@@ -1,0 +1,75 @@
+"""Tells readers of the log that a lane has grown: a hint that saves polling, never a proof. Reads nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
+
+from eventstore.listener import LOOK_EVERY_S, Listener
+
+if TYPE_CHECKING:
+    from eventstore.connection import Connect, Connection
+
+CHANNEL: Final = "rollbook_log"
+
+
+class LaneSignal:
+    """One reader's view of one lane."""
+
+    def __init__(self, lane: int) -> None:
+        self.lane = lane
+        self._told = asyncio.Event()
+        self._position = 0
+
+    def tell(self, position: int) -> None:
+        self._position = position
+        self._told.set()
+
+    async def wait(self, after: int, timeout_s: float) -> None:
+        """Returns when the lane is said to have passed `after`, or after `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    await self._told.wait()
+                    # Cleared before looking: a false announcement costs one read, not a busy loop.
+                    self._told.clear()
+                    if self._position > after:
+                        return
+        except TimeoutError:
+            return
+
+
+class LogSignals:
+    """One listening connection per process, shared by all its readers of the log."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._signals: WeakSet[LaneSignal] = WeakSet()
+        self._listener = Listener(connect, {CHANNEL: self._on_notify}, self)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._listener.run()
+
+    def of_lane(self, lane: int) -> LaneSignal:
+        signal = LaneSignal(lane)
+        self._signals.add(signal)
+        return signal
+
+    def _on_notify(self, payload: str) -> None:
+        lane, _, position = payload.partition(" ")
+        if lane.isdecimal() and position.isdecimal():
+            for signal in self._signals:
+                if signal.lane == int(lane):
+                    signal.tell(int(position))
+
+    async def look(self, connection: Connection, *, anew: bool) -> None:
+        if not anew:
+            await connection.execute("SELECT 1")
+            return
+        # What was announced while nobody listened is unknown: let every reader look once.
+        for signal in self._signals:
+            signal.tell(2**63)
+
+    async def pause(self) -> None:
+        await asyncio.sleep(LOOK_EVERY_S)
