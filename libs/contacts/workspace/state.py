@@ -16,6 +16,8 @@ from contacts.values import Country, Language, TimeZone
 from contacts.workspace import events as e
 from eventstore.envelope import RecordedEvent, Unreadable
 
+CATEGORY: Final = "workspace"
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a workspace can adjust (W3)."""

@@ -1,0 +1,201 @@
+"""Contact commands on the log: which stream and claims, and who is meant by an upsert. Rules are in the decider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from contacts import errors
+from contacts.contact.commands import ContactCommand, CreateContact, UpsertContact, UpsertKind
+from contacts.contact.decider import decide, evolve, fold, initial
+from contacts.contact.events import ContactEvent
+from contacts.contact.input import upsert_key
+from contacts.contact.state import Contact
+from contacts.execution import ATTEMPTS_MAX, Executed, Execution, Request
+from eventstore.aggregate import Aggregates, SnapshotCodec
+from eventstore.envelope import Appended, Claim, Metadata, RecordedEvent, Stream
+from eventstore.store import EventStore
+
+CATEGORY: Final = "contact"
+#: Raise it whenever `Contact` or its fold changes: snapshots of another schema are not read.
+SNAPSHOT_SCHEMA: Final = 1
+UNIQUE_KINDS: Final = ("external_id", "messaging_id")
+#: Held by contacts that an upsert by e-mail or phone created, see decisions/0002-upsert-by-address.md.
+UPSERT_CLAIMS: Final[dict[UpsertKind, str]] = {"email": "upsert.email", "phone": "upsert.phone"}
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command led to. A replay of the same request answers an equal one, but for `replayed`."""
+
+    contact_id: UUID
+    #: Right after the command.
+    contact: Contact
+    version: int
+    appended: Appended
+    created: bool
+    #: The idempotency key had its effect earlier.
+    replayed: bool
+
+
+class FindContacts(Protocol):
+    """Looks up contacts in a read model that has reached `position` of `lane`: oldest first, deleted ones left out."""
+
+    async def __call__(
+        self, workspace_id: UUID, by: UpsertKind, key: str, *, lane: int, position: int
+    ) -> Sequence[UUID]: ...
+
+
+class ContactHandler:
+    """One per process; safe to use concurrently."""
+
+    def __init__(self, store: EventStore, *, find: FindContacts | None = None, cache_size: int = 100_000) -> None:
+        """Without `find`, an upsert by e-mail or phone knows only contacts that such an upsert created."""
+        self._store = store
+        self._find = find
+        aggregates = Aggregates(
+            store, category=CATEGORY, initial=initial, evolve=fold, snapshots=SNAPSHOTS, cache_size=cache_size
+        )
+        self._execution = Execution(store, ContactRules(), aggregates)
+
+    async def execute(
+        self,
+        command: ContactCommand | UpsertContact,
+        *,
+        metadata: Metadata,
+        idempotency_key: str | None = None,
+        request_hash: bytes = b"",
+        expected_version: int | None = None,
+    ) -> Outcome:
+        """Durable when it returns. A repeat with the same key and hash answers what the first time did, for ever.
+
+        Raises:
+            Refusal: as the command names, VersionMismatch, TooContended, IdempotencyKeyReused.
+            StoreUnavailable, Overloaded: repeat with the same key.
+        """
+        request = Request(
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+            digest=request_hash,
+            expected_version=expected_version,
+        )
+        if isinstance(command, UpsertContact):
+            return _outcome(await self._upsert(command, request))
+        new = isinstance(command, CreateContact)
+        return _outcome(await self._execution.execute(command, _stream(command), request, new=new))
+
+    async def load(self, workspace_id: UUID, contact_id: UUID) -> Contact:
+        """The present state, straight from the log; version 0 where there is no such contact."""
+        contact, _version = await self._execution.load(Stream(workspace_id, CATEGORY, contact_id), fresh=True)
+        return contact
+
+    async def _upsert(self, command: UpsertContact, request: Request) -> Executed[Contact]:
+        for _attempt in range(ATTEMPTS_MAX):
+            known = await self._known(command)
+            try:
+                if known is None:
+                    return await self._create(command, request)
+                edit = replace(command.edit, contact_id=known)
+                return await self._execution.execute(edit, _stream(edit), request)
+            except errors.ClaimTakenRefusal as taken:
+                # Somebody else created the contact meanwhile: then it is an edit.
+                if known is not None or taken.kind not in (command.by, UPSERT_CLAIMS.get(command.by)):
+                    raise
+            except (errors.ContactIsDeleted, errors.ContactIsErased, errors.ContactNotFound):
+                # Somebody else deleted it meanwhile: then it is a creation.
+                pass
+        raise errors.TooContended(ATTEMPTS_MAX)
+
+    async def _create(self, command: UpsertContact, request: Request) -> Executed[Contact]:
+        if request.expected_version is not None:
+            raise errors.VersionMismatch(request.expected_version, 0)
+        claims: tuple[Claim, ...] = ()
+        if (kind := UPSERT_CLAIMS.get(command.by)) is not None:
+            value = upsert_key(command.by, command.value)
+            claims = (Claim(kind=kind, value=value, holder=command.contact_id),)
+        return await self._execution.execute(command.create, _stream(command), request, new=True, claims=claims)
+
+    async def _known(self, command: UpsertContact) -> UUID | None:
+        """The contact an upsert means, or None if it has to be created."""
+        workspace_id, by = command.workspace_id, command.by
+        key = upsert_key(by, command.value)
+        holder = await self._store.find_claim(workspace_id, UPSERT_CLAIMS.get(by, by), key)
+        if holder is not None or self._find is None or by in UNIQUE_KINDS:
+            return holder
+        lane = self._store.lane_of(workspace_id)
+        position = await self._store.head(lane)
+        for found in await self._find(workspace_id, by, key, lane=lane, position=position):
+            contact = await self.load(workspace_id, found)
+            present = getattr(contact, by)
+            # The read model may be ahead of nothing but behind of much: the log has the last word.
+            if not contact.deleted and present is not None and upsert_key(by, present) == key:
+                return found
+        return None
+
+
+class ContactRules:
+    """The decider as `Execution` wants it, with the unique values a contact claims."""
+
+    category: str = CATEGORY
+
+    def initial(self, id_: UUID) -> Contact:
+        return initial(id_)
+
+    def decide(self, command: ContactCommand, state: Contact) -> list[ContactEvent]:
+        return decide(command, state)
+
+    def fold(self, state: Contact, recorded: RecordedEvent[Any]) -> Contact:
+        return fold(state, recorded)
+
+    def evolve(self, state: Contact, event: ContactEvent, at: datetime) -> Contact:
+        return evolve(state, event, at)
+
+    def claims(self, before: Contact, after: Contact) -> Iterable[Claim]:
+        """Taken by a present contact, released by a deleted one, moved with an edit."""
+        for kind in UNIQUE_KINDS:
+            yield from _moved(kind, before.id, _held(before, kind), _held(after, kind))
+        for by, kind in UPSERT_CLAIMS.items():
+            old, new = _held(before, by), _held(after, by)
+            if old is not None and old != new:
+                yield Claim(kind=kind, value=upsert_key(by, old), holder=before.id, take=False)
+
+
+def _held(contact: Contact, field: str) -> str | None:
+    value: str | None = None if contact.deleted else getattr(contact, field)
+    return value
+
+
+def _moved(kind: str, holder: UUID, old: str | None, new: str | None) -> Iterator[Claim]:
+    if old == new:
+        return
+    if old is not None:
+        yield Claim(kind=kind, value=old, holder=holder, take=False)
+    if new is not None:
+        yield Claim(kind=kind, value=new, holder=holder)
+
+
+SNAPSHOTS: Final = SnapshotCodec[Contact](
+    schema_version=SNAPSHOT_SCHEMA,
+    encode=msgspec.msgpack.Encoder().encode,
+    decode=msgspec.msgpack.Decoder(Contact).decode,
+    subject_of=lambda stream: stream.id,
+)
+
+
+def _stream(command: ContactCommand | UpsertContact) -> Stream:
+    return Stream(command.workspace_id, CATEGORY, command.contact_id)
+
+
+def _outcome(executed: Executed[Contact]) -> Outcome:
+    return Outcome(
+        contact_id=executed.id,
+        contact=executed.state,
+        version=executed.version,
+        appended=executed.appended,
+        created=executed.created,
+        replayed=executed.replayed,
+    )
