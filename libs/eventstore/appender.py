@@ -29,6 +29,8 @@ SQL = load("eventstore", "queries.sql")
 BATCHES_IN_FLIGHT: Final = 2
 """While PostgreSQL commits one batch, the next is encoded and sent; it waits for the lane lock inside the server."""
 SHARE_MIN: Final = 16
+CHECKS_AFTER_REFUSAL: Final = 16
+"""Refusals come in bursts (a retried import): that many batches are looked at first before hoping again."""
 QUEUED_MAX: Final = 20_000
 RECONNECT_DELAYS_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 UNAVAILABLE_AFTER_S: Final = 10.0
@@ -55,6 +57,7 @@ class Appender:
         self._closing = False
         self._announced = asyncio.Event()
         self._head = 0
+        self._checks_due = 0
         self._tasks = [asyncio.create_task(self._run()) for _ in range(BATCHES_IN_FLIGHT)]
         self._announcer = asyncio.create_task(self._announce())
 
@@ -123,9 +126,8 @@ class Appender:
 
     async def _commit(self, connection: asyncpg.Connection, commands: list[Prepared]) -> None:
         started = time.perf_counter()
-        rows = await connection.fetch(SQL["append"], *batches.arrays(self._lane, commands))
-        head, recorded_at = rows[0]["at_position"], rows[0]["at_time"]
-        rejected = {row["command"]: row for row in rows[1:]}
+        rejected = await self._write(connection, commands)
+        head, recorded_at = rejected[0]["at_position"], rejected[0]["at_time"]
         position = head
         for n, command in enumerate(commands, 1):
             if (verdict := rejected.get(n)) is not None:
@@ -141,6 +143,16 @@ class Appender:
             self._observer.committed(
                 self._lane, len(commands), position - head, time.perf_counter() - started, position
             )
+
+    async def _write(self, connection: asyncpg.Connection, commands: list[Prepared]) -> dict[int, asyncpg.Record]:
+        """Rows of the answer by command: 0 for the batch, then the rejected. One transaction, committed on return."""
+        arguments = batches.arrays(self._lane, commands)
+        if self._checks_due == 0 and not any(c.needs_check or c.outcome_unknown for c in commands):
+            with contextlib.suppress(asyncpg.UniqueViolationError):
+                return {0: await connection.fetchrow(SQL["append"], *arguments)}
+            self._checks_due = CHECKS_AFTER_REFUSAL
+        self._checks_due = max(0, self._checks_due - 1)
+        return {row["command"]: row for row in await connection.fetch(SQL["append_checked"], *arguments)}
 
     async def _reject(self, connection: asyncpg.Connection, command: Prepared, row: asyncpg.Record) -> None:
         write = command.write
@@ -167,11 +179,13 @@ class Appender:
 
     async def _committed_before(self, connection: asyncpg.Connection, command: Prepared) -> Appended | None:
         """An append whose answer was lost: found again by the id of its last event."""
-        written = [(s, rows[-1][4]) for s, rows in zip(command.stream_rows, command.event_rows, strict=True) if rows]
+        written = [(s, rows[-1][0]) for s, rows in zip(command.write.streams, command.event_rows, strict=True) if rows]
         if not written:
             return None
-        (stream_id, category, expected), event_id = written[-1]
-        row = await connection.fetchrow(SQL["find_event"], self._lane, stream_id, category, expected, event_id)
+        part, event_id = written[-1]
+        row = await connection.fetchrow(
+            SQL["find_event"], self._lane, part.stream.id, part.stream.category, part.expected_version, event_id
+        )
         if row is None:
             return None
         return Appended(

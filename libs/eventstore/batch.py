@@ -8,8 +8,13 @@ from collections.abc import Hashable, Iterable
 from typing import Any, Final
 from uuid import UUID
 
-from eventstore.envelope import Appended, Write
+from eventstore.envelope import ANY_VERSION, Appended, Write, slice_of
 from eventstore.rows import EventRow
+
+ClaimRow = tuple[str, bytes, UUID, bool]
+"""Kind, HMAC of the value, holder, whether it is taken."""
+KeyRow = tuple[UUID, bytes]
+"""Subject, wrapped data key."""
 
 COMMANDS_MAX: Final = 128
 EVENTS_MAX: Final = 1_000
@@ -20,33 +25,25 @@ class Prepared:
     """A write whose rows are encoded, waiting for its verdict."""
 
     __slots__ = (
-        "claim_rows",
-        "event_count",
-        "event_rows",
-        "footprint",
-        "future",
-        "key_rows",
-        "outcome_unknown",
-        "size",
-        "stream_rows",
-        "write",
+        "claim_rows", "event_count", "event_rows", "footprint", "future", "key_rows", "needs_check",
+        "outcome_unknown", "size", "write",
     )  # fmt: skip
 
     def __init__(
         self,
         write: Write,
         event_rows: list[list[EventRow]],
-        claim_rows: list[tuple[UUID, str, bytes, UUID, bool]],
-        key_rows: list[tuple[UUID, UUID, bytes]],
+        claim_rows: list[ClaimRow],
+        key_rows: list[KeyRow],
     ) -> None:
         self.write = write
         #: One list per stream of the write, in its order.
         self.event_rows = event_rows
-        self.stream_rows = [(s.stream.id, s.stream.category, s.expected_version) for s in write.streams]
         self.claim_rows = claim_rows
         self.key_rows = key_rows
         self.event_count = sum(map(len, event_rows))
-        self.size = sum(len(row[9]) for rows in event_rows for row in rows)
+        self.size = sum(len(row[4]) for rows in event_rows for row in rows)
+        self.needs_check = any(stream.expected_version == ANY_VERSION for stream in write.streams)
         self.footprint = self._footprint()
         self.future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         #: A connection was lost while this command was under way: it may have been committed.
@@ -54,10 +51,11 @@ class Prepared:
 
     def _footprint(self) -> list[Hashable]:
         """What two commands of one batch may not share: the append function decides on the state before the batch."""
-        touched: list[Hashable] = [row[:2] for row in self.stream_rows]
-        if self.write.idempotency_key is not None:
-            touched.append((self.write.workspace_id, self.write.idempotency_key))
-        touched.extend(row[:3] for row in self.claim_rows)
+        write = self.write
+        touched: list[Hashable] = [(s.stream.id.int, s.stream.category) for s in write.streams]
+        if write.idempotency_key is not None:
+            touched.append((write.workspace_id.int, write.idempotency_key))
+        touched.extend((kind, value) for kind, value, _, _ in self.claim_rows)
         return touched
 
 
@@ -93,19 +91,22 @@ def arrays(lane: int, batch: Iterable[Prepared]) -> tuple[Any, ...]:
     for n, command in enumerate(batch, 1):
         write = command.write
         commands.append((write.workspace_id, write.idempotency_key, write.request_hash, command.event_count))
-        for stream_row, rows in zip(command.stream_rows, command.event_rows, strict=True):
-            streams.append((n, *stream_row))
+        for part, rows in zip(write.streams, command.event_rows, strict=True):
+            id_ = part.stream.id
+            streams.append(
+                (n, id_, part.stream.category, part.expected_version, len(events), slice_of(id_), part.subject_id)
+            )
             place = len(streams)
-            events.extend((n, place, offset, *row) for offset, row in enumerate(rows, 1))
+            events.extend((place, *row) for row in rows)
         claims.extend((n, *row) for row in command.claim_rows)
         keys.extend((n, *row) for row in command.key_rows)
     return (
         lane,
         *_columns(commands, 4),
-        *_columns(streams, 4),
-        *_columns(events, 13),
-        *_columns(claims, 6),
-        *_columns(keys, 4),
+        *_columns(streams, 7),
+        *_columns(events, 6),
+        *_columns(claims, 5),
+        *_columns(keys, 3),
     )
 
 

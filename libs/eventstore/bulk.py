@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from itertools import accumulate
 from typing import Any, Final
+from uuid import UUID
 
 from eventstore.batch import Prepared
-from eventstore.envelope import NO_STREAM, Appended
+from eventstore.envelope import NO_STREAM, Appended, Stream, slice_of
 from eventstore.errors import ClaimTaken, DuplicateAppend, WrongExpectedVersion
 from eventstore.rows import EventRow
 from eventstore.sql import AnyConnection, load
@@ -89,9 +90,9 @@ async def _check(connection: AnyConnection, lane: int, commands: Sequence[Prepar
         )  # fmt: skip
         if row is not None:
             raise WrongExpectedVersion(streams[row["n"] - 1].stream, row["expected"], row["actual"])
-    claims = [row for command in commands for row in command.claim_rows if row[4]]
+    claims = _claims(commands, take=True)
     if claims:
-        row = await connection.fetchrow(SQL["first_claim_taken"], *_columns(claims, 5)[:4])
+        row = await connection.fetchrow(SQL["first_claim_taken"], *_columns(claims, 4))
         if row is not None:
             raise ClaimTaken(row["kind"], row["holder"])
 
@@ -106,8 +107,10 @@ def _event_rows(
         for stream_write, event_rows in zip(command.write.streams, command.event_rows, strict=True):
             if stream_write.expected_version < 0:
                 raise ValueError(f"{stream_write.stream}: the bulk path needs an expected version")
+            stream, subject = stream_write.stream, stream_write.subject_id
+            slice_ = slice_of(stream.id)
             for version, row in enumerate(event_rows, stream_write.expected_version + 1):
-                workspace, stream, category, slice_, event_id, type_, schema_version, subject, metadata, payload = row
+                event_id, type_, schema_version, metadata, payload = row
                 position += 1
                 rows.append(
                     (
@@ -117,42 +120,29 @@ def _event_rows(
                         lane,
                         slice_,
                         schema_version,
-                        workspace,
-                        stream,
+                        stream.workspace_id,
+                        stream.id,
                         event_id,
                         subject,
-                        category,
+                        stream.category,
                         type_,
                         metadata,
                         payload,
                     )
                 )
-                digests.append(event_digest(row, version))
+                digests.append(event_digest(stream, version, subject, row))
     return rows, digests
 
 
-def event_digest(row: EventRow, version: int) -> bytes:
+def event_digest(stream: Stream, version: int, subject_id: UUID | None, row: EventRow) -> bytes:
     """The same digest as the SQL function log.digest; a test compares the two."""
-    workspace, stream, category, _, event_id, type_, schema_version, subject, metadata, payload = row
-    return sha256(
-        b"".join(
-            (
-                workspace.bytes,
-                category.encode(),
-                b"\0",
-                stream.bytes,
-                struct.pack(">i", version),
-                event_id.bytes,
-                type_.encode(),
-                b"\0",
-                struct.pack(">h", schema_version),
-                subject.bytes if subject else b"",
-                struct.pack(">i", len(metadata)),
-                metadata,
-                payload,
-            )
-        )
-    ).digest()
+    event_id, type_, schema_version, metadata, payload = row
+    parts = (
+        stream.workspace_id.bytes, stream.category.encode(), b"\0", stream.id.bytes, struct.pack(">i", version),
+        event_id.bytes, type_.encode(), b"\0", struct.pack(">h", schema_version),
+        subject_id.bytes if subject_id else b"", struct.pack(">i", len(metadata)), metadata, payload,
+    )  # fmt: skip
+    return sha256(b"".join(parts)).digest()
 
 
 async def _write_beside(
@@ -167,17 +157,24 @@ async def _write_beside(
         await connection.copy_records_to_table("idempotency", schema_name="log", records=keyed, columns=(
             "workspace_id", "key", "request_hash", "last_position", "recorded_at", "event_count", "lane",
         ))  # fmt: skip
-    released = [row for command in commands for row in command.claim_rows if not row[4]]
-    if released:
-        await connection.execute(SQL["release_claims"], *_columns(released, 5)[:4])
-    taken = [row for command in commands for row in command.claim_rows if row[4]]
-    if taken:
-        await connection.execute(SQL["take_claims"], *_columns(taken, 5)[:4])
-    keys = [(subject, workspace, wrapped) for c in commands for workspace, subject, wrapped in c.key_rows]
+    if released := _claims(commands, take=False):
+        await connection.execute(SQL["release_claims"], *_columns(released, 4))
+    if taken := _claims(commands, take=True):
+        await connection.execute(SQL["take_claims"], *_columns(taken, 4))
+    keys = [(subject, c.write.workspace_id, wrapped) for c in commands for subject, wrapped in c.key_rows]
     if keys:
         await connection.copy_records_to_table(
             "subject_keys", schema_name="keys", records=keys, columns=("subject_id", "workspace_id", "wrapped")
         )
+
+
+def _claims(commands: Sequence[Prepared], *, take: bool) -> list[tuple[Any, ...]]:
+    return [
+        (command.write.workspace_id, kind, value, holder)
+        for command in commands
+        for kind, value, holder, taken in command.claim_rows
+        if taken is take
+    ]
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

@@ -8,6 +8,8 @@ from uuid import UUID
 from zlib import crc32
 
 import msgspec
+from asyncpg.pgproto.pgproto import UUID as PgUUID
+from uuid_utils import uuid7
 
 NO_STREAM: Final = 0
 """Expected version of a stream that must not exist yet."""
@@ -15,6 +17,11 @@ ANY_VERSION: Final = -1
 """Expected version of a stream that takes facts in any order (activity); needs an idempotency key."""
 SLICES: Final = 1024
 """Fixed number of hash slices; lanes and projector shards are ranges of them."""
+
+
+def new_id() -> UUID:
+    """A UUIDv7, so that rows written together stand together. Of asyncpg's subclass, which it sends without a detour."""
+    return PgUUID(uuid7().bytes)
 
 
 def slice_of(id_: UUID) -> int:

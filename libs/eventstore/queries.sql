@@ -1,11 +1,19 @@
 -- What the store asks of the log besides appending. The append itself is the function log.append.
 
 -- append --
--- One commit batch; see migrations/sql/0001_log.sql for the arrays and the answer.
+-- One commit batch without looking first; see migrations/sql/0001_log.sql for the arrays and the answer.
 SELECT command, verdict, at_position, amount, at_time, request, holder
 FROM log.append(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
-    $26, $27, $28, $29, $30, $31, $32
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+    $25, $26
+)
+
+-- append_checked --
+-- One commit batch, decided command by command.
+SELECT command, verdict, at_position, amount, at_time, request, holder
+FROM log.append_checked(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+    $25, $26
 )
 
 -- read_stream --

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
-from uuid_utils.compat import uuid7
 
-from eventstore.envelope import Metadata, RecordedEvent, StreamWrite, Unreadable, slice_of
+from eventstore.envelope import Metadata, RecordedEvent, StreamWrite, Unreadable, new_id
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
     from eventstore.cipher import SubjectCipher
     from eventstore.codec import Codec
 
-EventRow = tuple[UUID, UUID, str, int, UUID, str, int, UUID | None, bytes, bytes]
-"""workspace, stream, category, slice, event id, type, schema version, subject, metadata, payload."""
+EventRow = tuple[UUID, str, int, bytes, bytes]
+"""Event id, type, schema version, metadata, payload; what its stream says stands once per stream."""
 
 encode_metadata = msgspec.msgpack.Encoder().encode
 _decode_metadata = msgspec.msgpack.Decoder(Metadata).decode
@@ -33,28 +32,14 @@ class RowCodec:
 
     def encode(self, write: StreamWrite, wrapped: bytes | None, metadata: bytes) -> list[EventRow]:
         """Rows of one stream write in order; `wrapped` is the subject's data key where there is a subject."""
-        stream = write.stream
-        slice_ = slice_of(stream.id)
+        stream_id = write.stream.id
         rows: list[EventRow] = []
         for event in write.events:
             name, schema_version, payload = self._codec.encode(event)
             if wrapped is not None:
                 assert write.subject_id is not None
-                payload = self._cipher.encrypt(write.subject_id, wrapped, payload, _context(stream.id, name))
-            rows.append(
-                (
-                    stream.workspace_id,
-                    stream.id,
-                    stream.category,
-                    slice_,
-                    uuid7(),
-                    name,
-                    schema_version,
-                    write.subject_id,
-                    metadata,
-                    payload,
-                )
-            )
+                payload = self._cipher.encrypt(write.subject_id, wrapped, payload, _context(stream_id, name))
+            rows.append((new_id(), name, schema_version, metadata, payload))
         return rows
 
     def decode(self, row: Record) -> RecordedEvent[Any]:

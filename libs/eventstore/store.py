@@ -13,7 +13,7 @@ import asyncpg
 
 from eventstore import bulk, snapshots
 from eventstore.appender import SQL, Appender, AppendObserver
-from eventstore.batch import Prepared
+from eventstore.batch import KeyRow, Prepared
 from eventstore.cipher import SubjectCipher
 from eventstore.envelope import (
     ANY_VERSION,
@@ -129,7 +129,7 @@ class EventStore:
             SQL["read_stream"], lane, stream.id, stream.category, stream.workspace_id, after_version, to_version,
             to_position,
         )  # fmt: skip
-        return self._decode(rows)
+        return self._decode_streams(rows)
 
     async def read_streams(
         self, streams: Sequence[Stream], after_versions: Sequence[int] | None = None
@@ -145,7 +145,7 @@ class EventStore:
                 [streams[n].category for n in wanted],
                 [after_versions[n] if after_versions else 0 for n in wanted],
             )
-            for event in self._decode(rows):
+            for event in self._decode_streams(rows):
                 # A stream id guessed from another workspace finds nothing.
                 if (events := found.get(event.stream)) is not None:
                     events.append(event)
@@ -166,7 +166,7 @@ class EventStore:
             rows = await self.pool.fetch(SQL["read_lane_filtered"], lane, after, limit, _list(types), *slices)
             wanted = [row for row in rows if row["payload"] is not None]
         self.assert_dense(lane, after, rows)
-        return LaneBatch(lane=lane, after=after, last=after + len(rows), events=self._decode(wanted))
+        return LaneBatch(lane=lane, after=after, last=after + len(rows), events=self._rows.decode_all(wanted))
 
     @staticmethod
     def assert_dense(lane: int, after: int, rows: Sequence[asyncpg.Record]) -> None:
@@ -239,35 +239,34 @@ class EventStore:
             for slice_ in range(ALL_SLICES[1] + 1)
         ]
 
-    def _decode(self, rows: Sequence[asyncpg.Record]) -> list[RecordedEvent[Any]]:
-        if len(rows) == 1 and rows[0]["wrapped"] is not None:
-            self._remember_key(rows[0]["subject_id"], rows[0]["wrapped"])
+    def _decode_streams(self, rows: Sequence[asyncpg.Record]) -> list[RecordedEvent[Any]]:
+        """Keeps the data keys as well: what is loaded is about to be written to."""
+        for row in rows:
+            if row["wrapped"] is not None:
+                self._remember_key(row["subject_id"], row["wrapped"])
         return self._rows.decode_all(rows)
 
     async def _prepare(self, write: Write) -> Prepared:
         metadata = encode_metadata(write.metadata)
         event_rows: list[list[EventRow]] = []
-        key_rows: list[tuple[UUID, UUID, bytes]] = []
+        key_rows: list[KeyRow] = []
         for stream_write in write.streams:
             _check(write, stream_write)
             wrapped = None
             if stream_write.subject_id is not None and stream_write.events:
-                wrapped = await self._subject_key(write.workspace_id, stream_write, key_rows)
+                wrapped = await self._subject_key(stream_write, key_rows)
             event_rows.append(self._rows.encode(stream_write, wrapped, metadata))
         claim_rows = [
-            (write.workspace_id, c.kind, self._claim_hmac(write.workspace_id, c.kind, c.value), c.holder, c.take)
-            for c in write.claims
+            (c.kind, self._claim_hmac(write.workspace_id, c.kind, c.value), c.holder, c.take) for c in write.claims
         ]
         return Prepared(write, event_rows, claim_rows, key_rows)
 
-    async def _subject_key(
-        self, workspace_id: UUID, write: StreamWrite, key_rows: list[tuple[UUID, UUID, bytes]]
-    ) -> bytes:
+    async def _subject_key(self, write: StreamWrite, key_rows: list[KeyRow]) -> bytes:
         subject_id = write.subject_id
         assert subject_id is not None
         if write.new_subject:
             wrapped = self._cipher.create_key(subject_id)
-            key_rows.append((workspace_id, subject_id, wrapped))
+            key_rows.append((subject_id, wrapped))
             return wrapped
         known = self._subject_keys.get(subject_id)
         if known is None:
@@ -283,7 +282,8 @@ class EventStore:
         self._subject_keys[subject_id] = wrapped
 
     def _claim_hmac(self, workspace_id: UUID, kind: str, value: str) -> bytes:
-        return self.keyring.hmac("claim", f"{workspace_id}/{kind}/{value}")
+        # The workspace is in the HMAC, so that equal values of two workspaces cannot be told to be equal.
+        return self.keyring.hmac("claim", f"{workspace_id.hex}/{kind}/{value}")
 
 
 def _check(write: Write, stream_write: StreamWrite) -> None:

@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 
 from eventstore.bulk import event_digest
+from eventstore.envelope import Stream
 from eventstore.sql import load
 
 SQL = load("eventstore", "queries.sql")
@@ -82,11 +83,8 @@ async def _verify_batch(pool: asyncpg.Pool, lane: int, batch: asyncpg.Record, pr
         if row is None or row["position"] != position:
             raise _Broken(position, "no event stands here")
         digest = event_digest(
-            (
-                row["workspace_id"], row["stream_id"], row["category"], 0, row["event_id"], row["type"],
-                row["schema_version"], row["subject_id"], row["metadata"], row["payload"],
-            ),
-            row["version"],
+            Stream(row["workspace_id"], row["category"], row["stream_id"]), row["version"], row["subject_id"],
+            (row["event_id"], row["type"], row["schema_version"], row["metadata"], row["payload"]),
         )  # fmt: skip
         offset = (position - first) * 8
         if digest[:8] != batch["digests"][offset : offset + 8]:

@@ -144,127 +144,45 @@ RETURN sha256(
     || int8send((extract(epoch FROM recorded_at) * 1000000)::bigint) || digests
 );
 
--- One commit batch, decided command by command. The statement is its own transaction: the caller answers after COMMIT.
--- Commands of one batch share no stream, idempotency key or claim (the appender sees to that).
--- Answers one row with command 0 (head before the batch and its time), then one row per rejected command: of a
--- duplicate what was written then, of a conflict the stream and its version, of a taken claim its kind and holder.
-CREATE FUNCTION log.append(
-    p_lane smallint,
+-- The rows of one commit batch, under the lane lock that the caller holds. p_versions: version of each stream before it.
+-- Commands in p_rejected, claims in p_held (the holder has them already) are left out. A unique violation here means
+-- that a check was needed and not made.
+CREATE FUNCTION log.write_batch(
+    p_lane smallint, p_versions integer[], p_rejected integer[], p_held integer[],
     c_workspace uuid[], c_key text[], c_request bytea[], c_events integer[],
-    s_command integer[], s_stream uuid[], s_category text[], s_expected integer[],
-    e_command integer[], e_write integer[], e_offset integer[], e_workspace uuid[], e_stream uuid[], e_category text[],
-    e_slice smallint[], e_id uuid[], e_type text[], e_schema smallint[], e_subject uuid[], e_metadata bytea[],
-    e_payload bytea[],
-    k_command integer[], k_workspace uuid[], k_kind text[], k_value bytea[], k_holder uuid[], k_take boolean[],
-    d_command integer[], d_workspace uuid[], d_subject uuid[], d_wrapped bytea[]
-)
-RETURNS TABLE (
-    command integer, verdict text, at_position bigint, amount integer, at_time timestamptz, request bytea, holder uuid
+    s_command integer[], s_stream uuid[], s_category text[], s_before integer[], s_slice smallint[], s_subject uuid[],
+    e_write integer[], e_id uuid[], e_type text[], e_schema smallint[], e_metadata bytea[], e_payload bytea[],
+    k_command integer[], k_kind text[], k_value bytea[], k_holder uuid[], k_take boolean[],
+    d_command integer[], d_subject uuid[], d_wrapped bytea[],
+    OUT head bigint, OUT batch_time timestamptz
 )
 LANGUAGE plpgsql
--- The planner knows nothing of the size of the arrays: index lookups are always right for them.
-SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-SET enable_bitmapscan = off
 AS $$
 DECLARE
-    v_head bigint;
     v_chain bytea;
-    v_time timestamptz;
-    v_actual integer[];
-    v_rejected integer[] := '{}';
-    v_found integer[];
-    v_held integer[];
     v_last bigint;
     v_digests bytea;
     v_short bytea;
 BEGIN
-    -- Taken first and as its own statement: each statement below gets a snapshot that shows all earlier commits of
-    -- the lane, so that no check can race and head + 1 is right. Held through the flush of COMMIT.
-    PERFORM pg_advisory_xact_lock(1382836331, p_lane);
-
-    SELECT b.last_position, b.chain, b.recorded_at INTO v_head, v_chain, v_time
+    SELECT b.last_position, b.chain, b.recorded_at INTO head, v_chain, batch_time
     FROM log.batches b
     WHERE b.lane = p_lane
     ORDER BY b.last_position DESC
     LIMIT 1;
-    v_head := coalesce(v_head, 0);
-    v_time := greatest(clock_timestamp(), v_time);
-    RETURN QUERY SELECT 0, NULL::text, v_head, 0, v_time, NULL::bytea, NULL::uuid;
-
-    SELECT array_agg(c.n::integer) INTO v_found
-    FROM unnest(c_workspace, c_key) WITH ORDINALITY AS c (workspace_id, key, n)
-    JOIN log.idempotency i ON i.workspace_id = c.workspace_id AND i.key = c.key;
-    IF v_found IS NOT NULL THEN
-        v_rejected := v_found;
-        RETURN QUERY
-        SELECT c.n, 'duplicate', i.last_position, i.event_count, i.recorded_at, i.request_hash, NULL::uuid
-        FROM unnest(v_found) AS c (n)
-        JOIN log.idempotency i ON i.workspace_id = c_workspace[c.n] AND i.key = c_key[c.n];
-    END IF;
-
-    SELECT array_agg(s.actual ORDER BY s.n),
-           array_agg(s.n::integer) FILTER (WHERE s.expected >= 0 AND s.expected <> s.actual)
-    INTO v_actual, v_found
-    FROM (
-        SELECT w.n, w.expected,
-               coalesce((
-                   SELECT e.version
-                   FROM log.events e
-                   WHERE e.lane = p_lane AND e.stream_id = w.stream_id AND e.category = w.category
-                   ORDER BY e.version DESC
-                   LIMIT 1
-               ), 0) AS actual
-        FROM unnest(s_stream, s_category, s_expected) WITH ORDINALITY AS w (stream_id, category, expected, n)
-    ) s;
-    IF v_found IS NOT NULL THEN
-        RETURN QUERY
-        SELECT DISTINCT ON (s_command[f.n]) s_command[f.n], 'conflict', v_head, v_actual[f.n], v_time,
-               convert_to(s_category[f.n], 'UTF8'), s_stream[f.n]
-        FROM unnest(v_found) AS f (n)
-        WHERE s_command[f.n] <> ALL (v_rejected)
-        ORDER BY s_command[f.n], f.n;
-        v_rejected := v_rejected || ARRAY(SELECT s_command[f.n] FROM unnest(v_found) AS f (n));
-    END IF;
-
-    IF cardinality(k_command) > 0 THEN
-        SELECT array_agg(k.n::integer) FILTER (WHERE x.holder <> k.holder),
-               coalesce(array_agg(k.n::integer) FILTER (WHERE x.holder = k.holder), '{}')
-        INTO v_found, v_held
-        FROM unnest(k_workspace, k_kind, k_value, k_holder, k_take) WITH ORDINALITY
-            AS k (workspace_id, kind, value_hmac, holder, take, n)
-        JOIN log.claims x
-            ON x.workspace_id = k.workspace_id AND x.kind = k.kind AND x.value_hmac = k.value_hmac
-        WHERE k.take;
-        IF v_found IS NOT NULL THEN
-            RETURN QUERY
-            SELECT DISTINCT ON (k_command[f.n]) k_command[f.n], 'claim', v_head, 0, v_time,
-                   convert_to(x.kind, 'UTF8'), x.holder
-            FROM unnest(v_found) AS f (n)
-            JOIN log.claims x
-                ON x.workspace_id = k_workspace[f.n] AND x.kind = k_kind[f.n] AND x.value_hmac = k_value[f.n]
-            WHERE k_command[f.n] <> ALL (v_rejected)
-            ORDER BY k_command[f.n], f.n;
-            v_rejected := v_rejected || ARRAY(SELECT k_command[f.n] FROM unnest(v_found) AS f (n));
-        END IF;
-    END IF;
+    head := coalesce(head, 0);
+    batch_time := greatest(clock_timestamp(), batch_time);
 
     WITH written AS (
         INSERT INTO log.events (
             position, recorded_at, version, lane, slice, schema_version, workspace_id, stream_id, event_id,
             subject_id, category, type, metadata, payload
         )
-        SELECT v_head + row_number() OVER (), v_time, v_actual[e.write] + e.ordinal, p_lane, e.slice, e.schema_version,
-               e.workspace_id, e.stream_id, e.event_id, e.subject_id, e.category, e.type, e.metadata, e.payload
-        FROM unnest(
-            e_command, e_write, e_offset, e_workspace, e_stream, e_category, e_slice, e_id, e_type, e_schema,
-            e_subject, e_metadata, e_payload
-        ) AS e (
-            command, write, ordinal, workspace_id, stream_id, category, slice, event_id, type, schema_version,
-            subject_id, metadata, payload
-        )
-        WHERE e.command <> ALL (v_rejected)
+        SELECT head + row_number() OVER (), batch_time, p_versions[e.write] + (e.n - s_before[e.write])::integer,
+               p_lane, s_slice[e.write], e.schema_version, c_workspace[s_command[e.write]], s_stream[e.write],
+               e.event_id, s_subject[e.write], s_category[e.write], e.type, e.metadata, e.payload
+        FROM unnest(e_write, e_id, e_type, e_schema, e_metadata, e_payload) WITH ORDINALITY
+            AS e (write, event_id, type, schema_version, metadata, payload, n)
+        WHERE s_command[e.write] <> ALL (p_rejected)
         -- The expression of log.digest, written out: a call per row costs as much as the insert.
         RETURNING position, sha256(
             uuid_send(workspace_id) || convert_to(category, 'UTF8') || '\x00'::bytea || uuid_send(stream_id)
@@ -281,39 +199,170 @@ BEGIN
     IF v_last IS NOT NULL THEN
         INSERT INTO log.batches (lane, last_position, first_position, recorded_at, chain, digests)
         VALUES (
-            p_lane, v_last, v_head + 1, v_time,
-            log.chain(coalesce(v_chain, ''), v_head + 1, v_last, v_time, v_digests), v_short
+            p_lane, v_last, head + 1, batch_time,
+            log.chain(coalesce(v_chain, ''), head + 1, v_last, batch_time, v_digests), v_short
         );
     END IF;
 
     INSERT INTO log.idempotency (workspace_id, key, request_hash, last_position, recorded_at, event_count, lane)
-    SELECT c.workspace_id, c.key, c.request_hash, v_head + sum(c.events) OVER (ORDER BY c.n), v_time, c.events, p_lane
-    FROM unnest(c_workspace, c_key, c_request, c_events) WITH ORDINALITY
-        AS c (workspace_id, key, request_hash, events, n)
-    WHERE c.n <> ALL (v_rejected) AND c.key IS NOT NULL;
+    SELECT c.workspace_id, c.key, c.request_hash, c.last_position, batch_time, c.events, p_lane
+    FROM (
+        SELECT u.workspace_id, u.key, u.request_hash, u.events, head + sum(u.events) OVER (ORDER BY u.n) AS last_position
+        FROM unnest(c_workspace, c_key, c_request, c_events) WITH ORDINALITY
+            AS u (workspace_id, key, request_hash, events, n)
+        WHERE u.n <> ALL (p_rejected)
+    ) c
+    WHERE c.key IS NOT NULL;
 
     IF false = ANY (k_take) THEN
         DELETE FROM log.claims x
-        USING unnest(k_command, k_workspace, k_kind, k_value, k_holder, k_take)
-            AS k (command, workspace_id, kind, value_hmac, holder, take)
-        WHERE NOT k.take AND k.command <> ALL (v_rejected)
-            AND x.workspace_id = k.workspace_id AND x.kind = k.kind AND x.value_hmac = k.value_hmac
+        USING unnest(k_command, k_kind, k_value, k_holder, k_take) AS k (command, kind, value_hmac, holder, take)
+        WHERE NOT k.take AND k.command <> ALL (p_rejected)
+            AND x.workspace_id = c_workspace[k.command] AND x.kind = k.kind AND x.value_hmac = k.value_hmac
             AND x.holder = k.holder;
     END IF;
     IF cardinality(k_command) > 0 THEN
         INSERT INTO log.claims (workspace_id, kind, value_hmac, holder)
-        SELECT k.workspace_id, k.kind, k.value_hmac, k.holder
-        FROM unnest(k_command, k_workspace, k_kind, k_value, k_holder, k_take) WITH ORDINALITY
-            AS k (command, workspace_id, kind, value_hmac, holder, take, n)
-        WHERE k.take AND k.command <> ALL (v_rejected) AND k.n <> ALL (v_held);
+        SELECT c_workspace[k.command], k.kind, k.value_hmac, k.holder
+        FROM unnest(k_command, k_kind, k_value, k_holder, k_take) WITH ORDINALITY
+            AS k (command, kind, value_hmac, holder, take, n)
+        WHERE k.take AND k.command <> ALL (p_rejected) AND k.n <> ALL (p_held);
     END IF;
 
     IF cardinality(d_command) > 0 THEN
         INSERT INTO keys.subject_keys (subject_id, workspace_id, wrapped)
-        SELECT d.subject_id, d.workspace_id, d.wrapped
-        FROM unnest(d_command, d_workspace, d_subject, d_wrapped) AS d (command, workspace_id, subject_id, wrapped)
-        WHERE d.command <> ALL (v_rejected);
+        SELECT d.subject_id, c_workspace[d.command], d.wrapped
+        FROM unnest(d_command, d_subject, d_wrapped) AS d (command, subject_id, wrapped)
+        WHERE d.command <> ALL (p_rejected);
     END IF;
+END
+$$;
+
+-- One commit batch in the hope that nothing is refused: no look before the write. Any refusal is a unique violation of
+-- the whole batch, and the appender sends it again to log.append_checked. The statement is its own transaction.
+-- Commands of one batch share no stream, idempotency key or claim (the appender sees to that).
+CREATE FUNCTION log.append(
+    p_lane smallint,
+    c_workspace uuid[], c_key text[], c_request bytea[], c_events integer[],
+    s_command integer[], s_stream uuid[], s_category text[], s_expected integer[], s_before integer[],
+    s_slice smallint[], s_subject uuid[],
+    e_write integer[], e_id uuid[], e_type text[], e_schema smallint[], e_metadata bytea[], e_payload bytea[],
+    k_command integer[], k_kind text[], k_value bytea[], k_holder uuid[], k_take boolean[],
+    d_command integer[], d_subject uuid[], d_wrapped bytea[]
+)
+RETURNS TABLE (
+    command integer, verdict text, at_position bigint, amount integer, at_time timestamptz, request bytea, holder uuid
+)
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    -- Taken first and as its own statement: each statement below gets a snapshot that shows all earlier commits of
+    -- the lane, so that no check can race and head + 1 is right. Held through the flush of COMMIT.
+    PERFORM pg_advisory_xact_lock(1382836331, p_lane);
+    RETURN QUERY
+    SELECT 0, NULL::text, w.head, 0, w.batch_time, NULL::bytea, NULL::uuid
+    FROM log.write_batch(
+        p_lane, s_expected, '{}', '{}', c_workspace, c_key, c_request, c_events, s_command, s_stream, s_category,
+        s_before, s_slice, s_subject, e_write, e_id, e_type, e_schema, e_metadata, e_payload, k_command, k_kind,
+        k_value, k_holder, k_take, d_command, d_subject, d_wrapped
+    ) w;
+END
+$$;
+
+-- One commit batch, decided command by command: the rejected ones are left out, the others are written.
+-- Answers one row with command 0 (head before the batch and its time), then one row per rejected command: of a
+-- duplicate what was written then, of a conflict the stream and its version, of a taken claim its kind and holder.
+CREATE FUNCTION log.append_checked(
+    p_lane smallint,
+    c_workspace uuid[], c_key text[], c_request bytea[], c_events integer[],
+    s_command integer[], s_stream uuid[], s_category text[], s_expected integer[], s_before integer[],
+    s_slice smallint[], s_subject uuid[],
+    e_write integer[], e_id uuid[], e_type text[], e_schema smallint[], e_metadata bytea[], e_payload bytea[],
+    k_command integer[], k_kind text[], k_value bytea[], k_holder uuid[], k_take boolean[],
+    d_command integer[], d_subject uuid[], d_wrapped bytea[]
+)
+RETURNS TABLE (
+    command integer, verdict text, at_position bigint, amount integer, at_time timestamptz, request bytea, holder uuid
+)
+LANGUAGE plpgsql
+-- The planner knows nothing of the size of the arrays: index lookups are always right for them.
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_bitmapscan = off
+AS $$
+DECLARE
+    v_versions integer[];
+    v_rejected integer[] := '{}';
+    v_found integer[];
+    v_held integer[] := '{}';
+BEGIN
+    PERFORM pg_advisory_xact_lock(1382836331, p_lane);
+
+    SELECT array_agg(c.n::integer) INTO v_found
+    FROM unnest(c_workspace, c_key) WITH ORDINALITY AS c (workspace_id, key, n)
+    JOIN log.idempotency i ON i.workspace_id = c.workspace_id AND i.key = c.key;
+    IF v_found IS NOT NULL THEN
+        v_rejected := v_found;
+        RETURN QUERY
+        SELECT c.n, 'duplicate', i.last_position, i.event_count, i.recorded_at, i.request_hash, NULL::uuid
+        FROM unnest(v_found) AS c (n)
+        JOIN log.idempotency i ON i.workspace_id = c_workspace[c.n] AND i.key = c_key[c.n];
+    END IF;
+
+    SELECT array_agg(s.actual ORDER BY s.n),
+           array_agg(s.n::integer) FILTER (WHERE s.expected >= 0 AND s.expected <> s.actual)
+    INTO v_versions, v_found
+    FROM (
+        SELECT w.n, w.expected,
+               coalesce((
+                   SELECT e.version
+                   FROM log.events e
+                   WHERE e.lane = p_lane AND e.stream_id = w.stream_id AND e.category = w.category
+                   ORDER BY e.version DESC
+                   LIMIT 1
+               ), 0) AS actual
+        FROM unnest(s_stream, s_category, s_expected) WITH ORDINALITY AS w (stream_id, category, expected, n)
+    ) s;
+    IF v_found IS NOT NULL THEN
+        RETURN QUERY
+        SELECT DISTINCT ON (s_command[f.n]) s_command[f.n], 'conflict', NULL::bigint, v_versions[f.n],
+               NULL::timestamptz, convert_to(s_category[f.n], 'UTF8'), s_stream[f.n]
+        FROM unnest(v_found) AS f (n)
+        WHERE s_command[f.n] <> ALL (v_rejected)
+        ORDER BY s_command[f.n], f.n;
+        v_rejected := v_rejected || ARRAY(SELECT s_command[f.n] FROM unnest(v_found) AS f (n));
+    END IF;
+
+    IF cardinality(k_command) > 0 THEN
+        SELECT array_agg(k.n::integer) FILTER (WHERE x.holder <> k.holder),
+               coalesce(array_agg(k.n::integer) FILTER (WHERE x.holder = k.holder), '{}')
+        INTO v_found, v_held
+        FROM unnest(k_command, k_kind, k_value, k_holder, k_take) WITH ORDINALITY
+            AS k (command, kind, value_hmac, holder, take, n)
+        JOIN log.claims x
+            ON x.workspace_id = c_workspace[k.command] AND x.kind = k.kind AND x.value_hmac = k.value_hmac
+        WHERE k.take;
+        IF v_found IS NOT NULL THEN
+            RETURN QUERY
+            SELECT DISTINCT ON (k_command[f.n]) k_command[f.n], 'claim', NULL::bigint, 0, NULL::timestamptz,
+                   convert_to(x.kind, 'UTF8'), x.holder
+            FROM unnest(v_found) AS f (n)
+            JOIN log.claims x
+                ON x.workspace_id = c_workspace[k_command[f.n]] AND x.kind = k_kind[f.n] AND x.value_hmac = k_value[f.n]
+            WHERE k_command[f.n] <> ALL (v_rejected)
+            ORDER BY k_command[f.n], f.n;
+            v_rejected := v_rejected || ARRAY(SELECT k_command[f.n] FROM unnest(v_found) AS f (n));
+        END IF;
+    END IF;
+
+    RETURN QUERY
+    SELECT 0, NULL::text, w.head, 0, w.batch_time, NULL::bytea, NULL::uuid
+    FROM log.write_batch(
+        p_lane, v_versions, v_rejected, v_held, c_workspace, c_key, c_request, c_events, s_command, s_stream,
+        s_category, s_before, s_slice, s_subject, e_write, e_id, e_type, e_schema, e_metadata, e_payload, k_command,
+        k_kind, k_value, k_holder, k_take, d_command, d_subject, d_wrapped
+    ) w;
 END
 $$;
 
