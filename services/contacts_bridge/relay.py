@@ -36,6 +36,8 @@ MAX_PAYLOAD_BYTES: Final = 512 * 1024
 """A message with values that is larger goes without them; NATS takes 1 MB by default, headers included."""
 TAKEOVER_AFTER_S: Final = 2.0
 IDLE_CHECK_S: Final = 1.0
+LOOK_EVERY_S: Final = 0.05
+"""A tail that went with its server is noticed by the fence. One that somebody deleted is noticed only by looking."""
 
 #: What stops a lane at one event: this code cannot read it, or has no words for it.
 _UNREADABLE: Final = (EventStoreError, UnmappedEvent, msgspec.MsgspecError, InvalidTag)
@@ -98,6 +100,7 @@ class Relay:
         self._held: dict[int, int] = {}
         #: The end of the stream when it was last seen.
         self.tail = Tail()
+        self._looked_at = 0.0
 
     async def run(self) -> NoReturn:
         """Keeps the stream up with the log, over every outage of NATS and of PostgreSQL."""
@@ -119,20 +122,21 @@ class Relay:
         try:
             await ensure_stream(broker, self._definition)
             await self._look(broker)
+            await self._check_against_log()
             log.info("relay connected", sequence=self.tail.sequence, position=str(self.tail))
             while True:
+                if time.monotonic() - self._looked_at > LOOK_EVERY_S:
+                    await self._look_again(broker)
                 batch = await self._next_batch()
                 self._watcher.state("holding" if self._held else "at work")
                 if batch:
                     await self._send(broker, batch)
                 else:
-                    await self._idle(broker)
+                    await self._wait_for_events()
         finally:
             await broker.close()
 
-    async def _idle(self, broker: Broker) -> None:
-        """Waits for events, and now and then makes sure that the stream still holds what was sent."""
-        began = time.monotonic()
+    async def _wait_for_events(self) -> None:
         waits = [
             asyncio.ensure_future(signal.wait(self.tail.position(lane), self._idle_check_s))
             for lane, signal in self._signals.items()
@@ -142,8 +146,6 @@ class Relay:
         finally:
             for wait in waits:
                 wait.cancel()
-        if time.monotonic() - began >= self._idle_check_s:
-            await self._look(broker)
 
     async def _send(self, broker: Broker, batch: list[Outgoing]) -> None:
         began = time.monotonic()
@@ -151,9 +153,7 @@ class Relay:
         try:
             self.tail = await feed.add(broker, batch, before)
         except Fenced:
-            await self._look(broker)
-            if _ahead(self.tail, before):
-                await self._stand_by(broker)
+            await self._look_again(broker)
             return
         except AlreadyStored:
             # Somebody removed our last messages, which JetStream still remembers by their ids.
@@ -183,17 +183,28 @@ class Relay:
         return False
 
     async def _look(self, broker: Broker) -> None:
-        """Reads the tail anew. Raises StreamAheadOfLog where its last event is not in the log."""
+        """Reads the tail anew. A tail that is shorter than we left it is lost, and is sent again from there."""
         tail = await feed.read_tail(broker)
-        for lane, position in tail.positions.items():
+        if _ahead(self.tail, tail):
+            log.warning("the end of the stream was lost", position=str(tail), last_position=str(self.tail))
+        self.tail = tail
+        self._looked_at = time.monotonic()
+
+    async def _look_again(self, broker: Broker) -> None:
+        before = self.tail
+        await self._look(broker)
+        if _ahead(self.tail, before):
+            await self._stand_by(broker)
+
+    async def _check_against_log(self) -> None:
+        """Raises StreamAheadOfLog where the stream holds what the log does not."""
+        for lane, position in self.tail.positions.items():
             if lane not in self._log.lanes or await self._log.head(lane) < position:
                 raise StreamAheadOfLog(lane, position)
-        if tail.last is not None:
-            await self._check_last(*tail.last, tail)
-        self.tail = tail
-
-    async def _check_last(self, lane: int, event_id: UUID, tail: Tail) -> None:
-        position = tail.position(lane)
+        if self.tail.last is None:
+            return
+        lane, event_id = self.tail.last
+        position = self.tail.position(lane)
         try:
             found = (await self._log.read_lane(lane, after=position - 1, limit=1)).events
         except UnknownEventType:

@@ -1,0 +1,1 @@
+"""The bridge against a real PostgreSQL and a real nats-server."""

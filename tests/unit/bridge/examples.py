@@ -1,0 +1,105 @@
+"""One recorded event of every type, with every field of its struct filled, and each text in it unmistakable."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+
+from contacts.contact import events as contact
+from contacts.values import Country, Email, ExternalId, Language, Phone, Tag, TimeZone
+from contacts.workspace import events as workspace
+from eventstore.envelope import Metadata, RecordedEvent
+
+WORKSPACE_ID = UUID("0197b0e0-0000-7000-8000-000000000001")
+NOW = datetime(2026, 3, 1, 12, 30, 15, 250_000, tzinfo=UTC)
+
+_CHANNEL = contact.ChannelIdentity(
+    kind="mobile_push", token="secret-token", application="shop", device="secret-device"
+)  # fmt: skip
+_ADDRESS = contact.Address(
+    street="Secretstreet", city="Secretcity", region="Secretregion", postcode="secret-postcode", country=Country("DE")
+)
+
+#: Every text that could be about a person starts with "secret" in some spelling.
+EVENTS: dict[str, msgspec.Struct] = {
+    "contact.created": contact.ContactCreated(
+        source="api",
+        external_id=ExternalId("secret-external"),
+        messaging_id=ExternalId("secret-messaging"),
+        first_name="Secretfirst",
+        last_name="Secretlast",
+        email=Email("secret@example.com"),
+        phone=Phone("+4930123456"),
+        country=Country("DE"),
+        time_zone=TimeZone("Europe/Berlin"),
+        language=Language("de"),
+        address=_ADDRESS,
+        location=contact.Location(latitude=52.5, longitude=13.4, source="gps", at=NOW),
+        avatar_url="https://secret.example.com",
+        assignee="secret-assignee",
+        campaign_opt_in=True,
+        tags=(Tag("secret-tag"),),
+        lists=(uuid4(),),
+        categories=("secret-category",),
+        attributes={"shoe_size": 43, "nickname": "secret-nick"},
+        channels=(_CHANNEL,),
+        consent_attested=True,
+    ),
+    "contact.details_changed": contact.ContactDetailsChanged(
+        first_name="Secretfirst",
+        last_name=None,
+        address=_ADDRESS,
+        attributes={"nickname": "secret-nick", "shoe_size": None},
+        lists_added=(uuid4(),),
+        lists_removed=(uuid4(),),
+        categories_added=("secret-category",),
+    ),
+    "contact.tagged": contact.ContactTagged(tags=(Tag("secret-tag"),)),
+    "contact.untagged": contact.ContactUntagged(tags=(Tag("secret-tag"),)),
+    "contact.channel_connected": contact.ContactChannelConnected(channel=_CHANNEL, connected_at=NOW),
+    "contact.channel_seen": contact.ContactChannelSeen(
+        kind="telegram", token="secret-token", seen_at=NOW, application="bot"
+    ),
+    "contact.channel_disconnected": contact.ContactChannelDisconnected(
+        kind="telegram", token="secret-token", application="bot", reason="secret reason"
+    ),
+    "contact.blocked": contact.ContactBlocked(reason="secret reason"),
+    "contact.unblocked": contact.ContactUnblocked(reason="secret reason"),
+    "contact.deleted": contact.ContactDeleted(reason="secret reason"),
+    "contact.restored": contact.ContactRestored(reason="secret reason"),
+    "workspace.created": workspace.WorkspaceCreated(name="Secretname"),
+    "workspace.settings_changed": workspace.WorkspaceSettingsChanged(
+        name="Secretname", default_region=Country("DE"), double_opt_in={"api": True}
+    ),
+    "workspace.key_issued": workspace.WorkspaceKeyIssued(
+        key_id="k1", name="Secretname", digest=b"secret-digest", role="manager"
+    ),
+    "workspace.key_revoked": workspace.WorkspaceKeyRevoked(key_id="k1", reason="secret reason"),
+    "workspace.member_added": workspace.WorkspaceMemberAdded(member_id="secret@example.com", role="agent"),
+    "workspace.member_role_changed": workspace.WorkspaceMemberRoleChanged(member_id="secret@example.com", role="owner"),
+    "workspace.member_removed": workspace.WorkspaceMemberRemoved(member_id="secret@example.com"),
+    "attribute.defined": workspace.AttributeDefined(key="shoe_size", name="Secretname", type="number"),
+    "attribute.renamed": workspace.AttributeRenamed(key="shoe_size", name="Secretname"),
+    "attribute.archived": workspace.AttributeArchived(key="shoe_size"),
+}
+
+
+def recorded(type_: str, event: Any = None, *, metadata: Metadata | None = None) -> RecordedEvent[Any]:
+    """The example of a type as the log would hand it out."""
+    return RecordedEvent(
+        lane=0,
+        position=7,
+        workspace_id=WORKSPACE_ID,
+        category="contact" if type_.startswith("contact.") else "workspace",
+        stream_id=uuid4(),
+        version=3,
+        event_id=uuid4(),
+        type=type_,
+        schema_version=1,
+        recorded_at=NOW,
+        metadata=metadata or Metadata(actor="user:secret@example.com", operation_id=uuid4()),
+        event=EVENTS[type_] if event is None else event,
+    )
