@@ -47,6 +47,7 @@ class Applier:
         #: Last position whose effect is committed.
         self.position = position
         self.parked: set[UUID] = set()
+        self.sliceable = is_sliceable(projection)
 
     async def load(self) -> None:
         """Learn what is parked; before the first batch."""

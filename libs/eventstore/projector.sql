@@ -166,3 +166,111 @@ SELECT c.name, c.lane, min(c.position) AS position
 FROM projector.checkpoints c
 JOIN projector.projections p ON p.name = c.name AND p.build = c.build AND p.state = 'live'
 GROUP BY c.name, c.lane
+
+-- find_build --
+SELECT p.name, p.build, p.code_version, p.state, p.schema_name
+FROM projector.projections p
+WHERE p.name = $1 AND p.state = $2
+ORDER BY p.build DESC
+LIMIT 1
+
+-- log_length --
+SELECT coalesce(sum(h.position), 0)::bigint
+FROM log.lanes l
+CROSS JOIN LATERAL (
+    SELECT b.last_position AS position
+    FROM log.batches b
+    WHERE b.lane = l.lane
+    ORDER BY b.last_position DESC
+    LIMIT 1
+) h
+
+-- create_build --
+INSERT INTO projector.projections (name, build, code_version, state, sliceable, schema_name)
+SELECT $1, n.build, $2, $3, $4, 'rm_' || $1::text || CASE WHEN $3 = 'live' THEN '' ELSE '_b' || n.build END
+FROM (SELECT coalesce(max(p.build), 0) + 1 AS build FROM projector.projections p WHERE p.name = $1) n
+RETURNING name, build, code_version, state, schema_name
+
+-- add_lanes --
+-- One slice range for every lane that the build has none of: a lane that is new begins at its start.
+INSERT INTO projector.checkpoints (name, build, lane, slice_from, slice_to)
+SELECT $1, $2, l.lane, 0, 1023
+FROM log.lanes l
+WHERE NOT EXISTS (
+    SELECT FROM projector.checkpoints c WHERE c.name = $1 AND c.build = $2 AND c.lane = l.lane
+)
+
+-- drop_builds --
+DELETE FROM projector.projections AS p
+WHERE p.name = $1 AND p.state = ANY ($2::text[]) AND p.build <> $3
+RETURNING p.name, p.build, p.code_version, p.state, p.schema_name
+
+-- set_state --
+-- Ends all leases on the build as well.
+WITH fenced AS (
+    UPDATE projector.checkpoints AS c
+    SET fence = c.fence + 1, owner = NULL, leased_until = NULL
+    WHERE c.name = $1 AND c.build = $2
+)
+UPDATE projector.projections AS p
+SET state = $3, changed_at = clock_timestamp()
+WHERE p.name = $1 AND p.build = $2
+
+-- is_secured --
+SELECT coalesce(bool_and(c.relforcerowsecurity), false)
+FROM pg_class c
+WHERE c.relnamespace = to_regnamespace(quote_ident($1)) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+
+-- secure --
+SELECT projector.secure($1)
+
+-- lock_checkpoints --
+SELECT c.lane, c.slice_from, c.slice_to, c.position, c.fence, p.sliceable
+FROM projector.checkpoints c
+JOIN projector.projections p ON p.name = c.name AND p.build = c.build
+WHERE c.name = $1 AND c.build = $2
+ORDER BY c.lane, c.slice_from
+FOR UPDATE OF c
+
+-- drop_checkpoints --
+DELETE FROM projector.checkpoints AS c
+WHERE c.name = $1 AND c.build = $2 AND c.lane = $3
+
+-- add_checkpoints --
+INSERT INTO projector.checkpoints (name, build, lane, slice_from, slice_to, position, fence)
+SELECT $1, $2, $3, r.slice_from, r.slice_to, r.position, $7
+FROM unnest($4::smallint[], $5::smallint[], $6::bigint[]) AS r (slice_from, slice_to, position)
+
+-- categories --
+-- Whether the streams of a projection are all of one category, so that version 1 always means a new key.
+SELECT count(DISTINCT e.category)
+FROM log.events e
+WHERE e.lane = $1 AND e.type = ANY ($2::text[])
+
+-- swap --
+SELECT projector.swap($1, $2)
+
+-- differences --
+SELECT d.table_name, d.old_rows, d.new_rows, d.sampled, d.differing
+FROM projector.differences($1, $2, $3) d
+
+-- lock_live --
+-- Keeps the live build where it is until the end of the transaction.
+SELECT c.lane, c.slice_from, c.position
+FROM projector.checkpoints c
+JOIN projector.projections p ON p.name = c.name AND p.build = c.build AND p.state = 'live'
+WHERE c.name = $1
+ORDER BY c.lane, c.slice_from
+FOR UPDATE OF c
+
+-- announce_build --
+-- All lanes of a build that has just become the live one.
+SELECT pg_notify('rollbook_progress', c.name || ' ' || c.lane || ' ' || min(c.position))
+FROM projector.checkpoints c
+WHERE c.name = $1 AND c.build = $2
+GROUP BY c.name, c.lane
+
+-- count_parked --
+SELECT count(*)
+FROM projector.parked k
+WHERE k.name = $1 AND k.build = $2

@@ -33,6 +33,10 @@ class UnitReader:
         self._unit = unit
         self._types = types
 
+    @property
+    def lane(self) -> int:
+        return self._unit.lane
+
     async def read(self, after: int, limit: int) -> Read:
         """The next `limit` positions, or fewer up to an event that cannot be decoded, or that one alone.
 

@@ -160,3 +160,43 @@ BEGIN
     RETURN true;
 END
 $$;
+
+-- Compares two builds of the same code table by table: all row counts, and about p_sample rows of each table by primary
+-- key. Meant for one snapshot in which both builds are equally far.
+CREATE FUNCTION projector.differences(p_old text, p_new text, p_sample integer)
+RETURNS TABLE (table_name text, old_rows bigint, new_rows bigint, sampled bigint, differing bigint)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_key text;
+BEGIN
+    FOR table_name IN
+        SELECT c.relname::text
+        FROM pg_class c
+        WHERE c.relnamespace = p_new::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+        ORDER BY c.relname
+    LOOP
+        EXECUTE format('SELECT count(*) FROM %I.%I', p_new, table_name) INTO new_rows;
+        sampled := 0;
+        differing := 0;
+        IF to_regclass(format('%I.%I', p_old, table_name)) IS NULL THEN
+            old_rows := NULL;
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+        EXECUTE format('SELECT count(*) FROM %I.%I', p_old, table_name) INTO old_rows;
+        SELECT string_agg(quote_ident(a.attname), ', ') INTO v_key
+        FROM pg_index i
+        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+        WHERE i.indrelid = format('%I.%I', p_new, table_name)::regclass AND i.indisprimary;
+        IF v_key IS NOT NULL AND old_rows > 0 THEN
+            EXECUTE format(
+                'SELECT count(*), count(*) FILTER (WHERE to_jsonb(o) IS DISTINCT FROM to_jsonb(n)) '
+                'FROM (SELECT * FROM %I.%I TABLESAMPLE BERNOULLI (%s)) o LEFT JOIN %I.%I n USING (%s)',
+                p_old, table_name, least(100, 100.0 * p_sample / old_rows), p_new, table_name, v_key
+            ) INTO sampled, differing;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;

@@ -1,0 +1,114 @@
+"""Fills a build that is not live: replay in large windows, then tailing. Making and swapping it are in `rebuild`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from eventstore.applier import Applier
+from eventstore.checkpoint import SQL
+from eventstore.envelope import LaneBatch
+from eventstore.lease import lease_build
+from eventstore.reading import Read, UnitReader
+
+if TYPE_CHECKING:
+    from eventstore.builds import Build
+    from eventstore.connection import Connection
+    from eventstore.envelope import RecordedEvent
+    from eventstore.projection import Projection
+    from eventstore.store import EventStore
+
+# Nobody else leases a build that is not live; this only shows in the status.
+LEASE: Final = timedelta(minutes=5)
+READ_LIMIT: Final = 5_000
+# Wanted events per transaction: enough for COPY to be at its speed and for edits to fold into their row in memory,
+# few enough that two windows (one read ahead) fit in some hundred megabytes.
+WINDOW_EVENTS: Final = 25_000
+
+
+class Replay:
+    """The sole writer of one build: one connection, all its units one after the other."""
+
+    def __init__(self, connection: Connection, store: EventStore, projection: Projection) -> None:
+        self.connection = connection
+        self._store = store
+        self._projection = projection
+        self._units: list[tuple[Applier, UnitReader]] = []
+
+    async def take(self, build: Build) -> None:
+        """From here on whoever worked on this build before is fenced out."""
+        leases = await lease_build(self.connection, build.name, build.build, "rebuild", LEASE)
+        self._units = [
+            (
+                Applier(self.connection, self._projection, lease, lease.position),
+                UnitReader(self._store, lease.unit, self._projection.types),
+            )
+            for lease in leases
+        ]
+        for applier, _ in self._units:
+            await applier.load()
+
+    @property
+    def position(self) -> int:
+        """Events read so far, summed over the units."""
+        return sum(applier.position for applier, _ in self._units)
+
+    @property
+    def parked(self) -> int:
+        return sum(len(applier.parked) for applier, _ in self._units)
+
+    async def heads(self) -> int:
+        """What `position` is when all units are at the present head."""
+        return sum([await self._store.head(applier.lease.unit.lane) for applier, _ in self._units])
+
+    async def load(self, report: Callable[[int], None]) -> None:
+        """Replay up to the present head into tables without secondary indexes; told `position` after each window."""
+        for applier, reader in self._units:
+            lane = applier.lease.unit.lane
+            head = await self._store.head(lane)
+            new_streams = await self._streams_are_keys(applier, lane)
+            ahead = asyncio.create_task(_window(reader, applier.position, head))
+            try:
+                while (read := await ahead).batch.last > applier.position:
+                    ahead = asyncio.create_task(_window(reader, read.batch.last, head))
+                    await applier.apply(read, new_streams=new_streams)
+                    report(self.position)
+            finally:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+
+    async def tail(self, deadline: float = float("inf")) -> bool:
+        """Apply what has come meanwhile; False where there was more at the deadline (of `time.perf_counter`)."""
+        for applier, reader in self._units:
+            while (read := await reader.read(applier.position, READ_LIMIT)).batch.last > applier.position:
+                if time.perf_counter() > deadline:
+                    return False
+                await applier.apply(read)
+        return True
+
+    async def _streams_are_keys(self, applier: Applier, lane: int) -> bool:
+        """Whether the first event of a stream always means a key without rows, which may be copied in."""
+        if not applier.sliceable:
+            return False
+        categories = await self.connection.fetchval(SQL["categories"], lane, sorted(self._projection.types))
+        return bool(categories <= 1)
+
+
+async def _window(reader: UnitReader, after: int, head: int) -> Read:
+    """Positions after `after` up to `head`, until enough wanted events are together; empty at the head."""
+    events: list[RecordedEvent[Any]] = []
+    last = after
+    while last < head and len(events) < WINDOW_EVENTS:
+        read = await reader.read(last, min(READ_LIMIT, head - last))
+        if read.undecodable is not None:
+            if last == after:
+                return read
+            break
+        if read.batch.last == last:
+            break
+        last = read.batch.last
+        events.extend(read.batch.events)
+    return Read(LaneBatch(lane=reader.lane, after=after, last=last, events=events))
