@@ -14,16 +14,17 @@ from typing import Any, Final
 
 from rollbook.embedded import process
 from rollbook.embedded.binaries import nats_server
-from rollbook.embedded.postgres import write_secret
-from rollbook.embedded.process import ServerFailed
+from rollbook.embedded.process import ServerFailed, write_secret
 
 USER: Final = "rollbook"
-STOP_STEPS: Final = ((signal.SIGTERM, 2.0),)
+STOP_STEPS: Final = ((signal.SIGTERM, 1.5),)
 START_ATTEMPTS: Final = 5
 
 
 class Nats:
     """A server in `folder` (`nats/`, `nats.password`, `nats.conf`). Its port stays the same over restarts."""
+
+    name = "nats"
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Nats:
         self._max_file_store_bytes = max_file_store_bytes
         self._max_memory_store_bytes = max_memory_store_bytes
         self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False
 
     @property
     def url(self) -> str:
@@ -66,6 +68,7 @@ class Nats:
 
     def start(self, *, timeout_s: float = 30.0) -> None:
         """Start it and wait until it serves JetStream. Raises ServerFailed with the reason."""
+        self._wanted = True
         program = nats_server()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -76,15 +79,17 @@ class Nats:
             arguments = [str(program), "-c", str(self.folder / "nats.conf")]
             self._process = process.spawn(arguments, log=self.log)
             if self._wait_ready(time.monotonic() + timeout_s):
+                self._port_is_ours_to_choose = False
                 return
-            self.stop()
-            if not self._port_is_ours_to_choose or attempt == START_ATTEMPTS:
+            process.stop(self._process, *STOP_STEPS)
+            if not self._wanted or not self._port_is_ours_to_choose or attempt == START_ATTEMPTS:
                 break
             self.port = process.free_port()
         raise ServerFailed(f"nats-server did not start; {self.log} ends with\n{process.last_lines(self.log)}")
 
     def stop(self) -> None:
-        """Orderly shutdown, kill -9 after 2 s."""
+        """Orderly shutdown, kill -9 after 1.5 s."""
+        self._wanted = False
         if self._process is not None:
             process.stop(self._process, *STOP_STEPS)
 

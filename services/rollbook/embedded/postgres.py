@@ -16,13 +16,13 @@ from typing import Final
 
 from rollbook.embedded import process
 from rollbook.embedded.binaries import postgres_bin
-from rollbook.embedded.process import Account, ServerFailed
+from rollbook.embedded.process import Account, ServerFailed, write_secret
 
 USER: Final = "rollbook"
 MAJOR_VERSION: Final = "18"
 #: Where root keeps a cluster whose wished folder PostgreSQL's account cannot enter; a symbolic link leads there.
 CLOSED_FOLDER_HOME: Final = Path("/var/lib/rollbook")
-STOP_STEPS: Final = ((signal.SIGINT, 2.0), (signal.SIGQUIT, 0.7))
+STOP_STEPS: Final = ((signal.SIGINT, 1.5), (signal.SIGQUIT, 0.5))
 #: A killed cluster's children let go of its memory within this time.
 LEFTOVER_WAIT_S: Final = 10.0
 ENVIRONMENT: Final = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
@@ -52,6 +52,8 @@ WITHOUT_DURABILITY: Final[Mapping[str, str]] = {"fsync": "off", "full_page_write
 class Postgres:
     """A cluster in `folder` (`postgres/`, `postgres.password`). Its port stays the same over restarts."""
 
+    name = "postgres"
+
     def __init__(
         self,
         folder: Path,
@@ -68,6 +70,7 @@ class Postgres:
         self._settings = {**SETTINGS, **({} if fsync else WITHOUT_DURABILITY), **(settings or {})}
         self._sync_files = fsync
         self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = False
 
     def url(self, database: str = USER) -> str:
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{database}"
@@ -95,6 +98,7 @@ class Postgres:
 
         Raises ServerFailed with the reason. What a killed run left behind is cleaned up first.
         """
+        self._wanted = True
         account = process.unprivileged_account()
         binaries = postgres_bin(account)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -106,18 +110,25 @@ class Postgres:
         deadline = time.monotonic() + timeout_s
         leftover_deadline = time.monotonic() + LEFTOVER_WAIT_S
         while True:
+            self._give_up_if_unwanted()
             offset = self.log.stat().st_size if self.log.exists() else 0
             self._process = self._spawn(binaries, account)
             if self._wait_ready(deadline):
+                self._port_is_ours_to_choose = False
                 return
+            self._give_up_if_unwanted()
             said = self.log.read_bytes()[offset:].decode(errors="replace") if self.log.exists() else ""
-            self.stop()
+            process.stop(self._process, *STOP_STEPS)
             if "pre-existing shared memory" in said and time.monotonic() < leftover_deadline:
                 time.sleep(0.1)
             elif "Address already in use" in said and self._port_is_ours_to_choose:
                 self.port = process.free_port()
             else:
                 raise ServerFailed(f"PostgreSQL did not start; {self.log} ends with\n{process.last_lines(self.log)}")
+
+    def _give_up_if_unwanted(self) -> None:
+        if not self._wanted:
+            raise ServerFailed("stopped while it was starting")
 
     def _spawn(self, binaries: Path, account: Account | None) -> subprocess.Popen[bytes]:
         settings = {**self._settings, "port": str(self.port)}
@@ -142,7 +153,8 @@ class Postgres:
         return False
 
     def stop(self) -> None:
-        """Fast shutdown, then an immediate one (which the log repairs on the next start); under 3 s in all."""
+        """Fast shutdown, then an immediate one (which the log repairs on the next start); about 2 s at most."""
+        self._wanted = False
         if self._process is not None:
             process.stop(self._process, *STOP_STEPS)
 
@@ -214,13 +226,6 @@ def children(pid: int) -> list[int]:
             if stat.read_text(errors="replace").rpartition(")")[2].split()[1] == str(pid):
                 found.append(int(stat.parent.name))
     return found
-
-
-def write_secret(path: Path, text: str) -> None:
-    """Create a file only its owner can read, from its first moment on."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
 
 
 @contextlib.contextmanager

@@ -156,3 +156,24 @@ def runs_in(pid: int, marker: str) -> bool:
             ["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False
         ).stdout
     return marker in command
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Create a file only its owner can read, from its first moment on; safe on disk when this returns."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether this process could listen on the address now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As servers do, so that a port whose last connections are still closing counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
