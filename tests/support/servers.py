@@ -125,6 +125,8 @@ def create_database(admin_url: str, name: str, *, template: str = TEMPLATE) -> s
     """A copy of the template, in 22–35 ms by file copy (measured; by WAL 75–185 ms)."""
     with psycopg.connect(admin_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        if template == TEMPLATE:  # rights on the database itself are not copied with what is in it
+            connection.execute(f"GRANT CREATE ON DATABASE {name} TO rollbook_projector")
     return database_url(admin_url, name)
 
 
