@@ -54,6 +54,8 @@ class Build(msgspec.Struct, frozen=True):
     #: building, live, retired or failed.
     state: str
     schema_name: str
+    #: Whether its bulk load is over, indexes and all: from then on it is only tailed.
+    loaded: bool
 
 
 async def ensure_builds(connection: Connection, projections: Iterable[Projection]) -> list[str]:
@@ -118,15 +120,8 @@ async def set_state(connection: Connection, build: Build, state: str) -> Build:
     return msgspec.structs.replace(build, state=state)
 
 
-async def is_loaded(connection: Connection, build: Build) -> bool:
-    """Whether its bulk load was finished and its tables are closed: from then on it is only tailed."""
-    loaded: bool = await connection.fetchval(SQL["is_secured"], build.schema_name)
-    return loaded
-
-
-async def secure(connection: Connection, build: Build) -> None:
-    """Row-level security, policies and grants on all its tables."""
-    await connection.execute(SQL["secure"], build.schema_name)
+async def set_loaded(connection: Connection, build: Build) -> None:
+    await connection.execute(SQL["set_loaded"], build.name, build.build)
 
 
 async def reslice(connection: Connection, name: str, build: int, count: int) -> None:
@@ -196,7 +191,7 @@ async def _create_live(connection: Connection, projection: Projection) -> None:
     await use_schema(connection, build.schema_name)
     for statement in index_statements(projection.index_sql):
         await connection.execute(statement)
-    await secure(connection, build)
+    await set_loaded(connection, build)
     await connection.execute("SELECT pg_notify($1, '')", CHANGED_CHANNEL)
 
 
@@ -210,8 +205,9 @@ async def _create(connection: Connection, projection: Projection, state: str) ->
     await connection.execute(f"CREATE SCHEMA {quoted(build.schema_name)}")
     await use_schema(connection, build.schema_name)
     await connection.execute(projection.schema_sql)
+    await connection.execute(SQL["secure"], build.schema_name)
     return build
 
 
 def _build(row: Record) -> Build:
-    return Build(row["name"], row["build"], row["code_version"], row["state"], row["schema_name"])
+    return Build(row["name"], row["build"], row["code_version"], row["state"], row["schema_name"], row["loaded"])

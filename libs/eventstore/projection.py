@@ -37,31 +37,18 @@ class Projection(Protocol):
     may be rolled back and given again.
     """
 
-    @property
-    def name(self) -> str:
-        """Lower-case identifier; the live build is the schema `rm_<name>`."""
-
-    @property
-    def version(self) -> int:
-        """Raised by one whenever tables or fold change: a higher version is built beside the live one and swapped in."""
-
-    @property
-    def types(self) -> frozenset[str]:
-        """Names of the events it reads; all others are read past without being decoded."""
-
-    @property
-    def schema_sql(self) -> str:
-        """CREATE TABLE statements with unqualified names, every table with a `workspace_id uuid` column and its primary key.
-
-        Row-level security, its policies and all grants are added by the builder: do not write them here.
-        """
-
-    @property
-    def index_sql(self) -> str:
-        """Secondary indexes: only CREATE [UNIQUE] INDEX statements, each ended by a semicolon at the end of a line.
-
-        They may run in any order, in parallel, and after the rows are there.
-        """
+    #: Lower-case identifier; the live build is the schema `rm_<name>`.
+    name: str
+    #: Raised by one whenever tables or fold change: a higher version is built beside the live one and swapped in.
+    version: int
+    #: Names of the events it reads; all others are read past without being decoded.
+    types: frozenset[str]
+    #: Tables by unqualified names, each with a `workspace_id uuid` column and a primary key. The builder adds row-level
+    #: security with its policies and lets `rollbook_reader` select; views are for the projection to grant.
+    schema_sql: str
+    #: Secondary indexes: only CREATE [UNIQUE] INDEX statements, each ended by a semicolon at the end of a line. They
+    #: may run in any order, in parallel, and after the rows are there.
+    index_sql: str
 
     def key(self, event: RecordedEvent[Any]) -> UUID:
         """What is parked when an event fails: events of one key are applied in order, keys are independent.
@@ -82,7 +69,7 @@ class Projection(Protocol):
 
         Runs inside the projector's transaction with `search_path` on the build; never commits. An event may carry
         `Unreadable` where its data key was destroyed. With `fresh` no row exists yet for any key of the batch, so that
-        COPY into the tables and skipping the load of current rows are allowed; it is a permission, never a duty.
+        loading present rows can be skipped; it is a permission, never a duty.
 
         Raises:
             PoisonedEvent: one event cannot be applied. Any other error that is not PostgreSQL's own trouble is

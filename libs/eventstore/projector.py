@@ -80,11 +80,12 @@ class Projector:
                     self._observer.troubled(None, describe(error))
                     await asyncio.sleep(backoff.next_s())
         finally:
+            held = [lease for lease, _ in self._running.values()]
             tasks = [*listening, *(task for _, task in self._running.values())]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._give_back()
+            await self._give_back(held)
 
     async def _share_out(self, backoff: Backoff) -> None:
         """Keep as many units as is fair among the living workers, for as long as the connection holds."""
@@ -129,9 +130,7 @@ class Projector:
             await asyncio.gather(task, return_exceptions=True)
             await leases.release(connection, [lease])
 
-    async def _give_back(self) -> None:
-        held = [lease for lease, _ in self._running.values()]
-        self._running.clear()
+    async def _give_back(self, held: Sequence[Lease]) -> None:
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 connection = await self._connect()

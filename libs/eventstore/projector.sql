@@ -168,7 +168,7 @@ JOIN projector.projections p ON p.name = c.name AND p.build = c.build AND p.stat
 GROUP BY c.name, c.lane
 
 -- find_build --
-SELECT p.name, p.build, p.code_version, p.state, p.schema_name
+SELECT p.name, p.build, p.code_version, p.state, p.schema_name, p.loaded_at IS NOT NULL AS loaded
 FROM projector.projections p
 WHERE p.name = $1 AND p.state = $2
 ORDER BY p.build DESC
@@ -189,7 +189,7 @@ CROSS JOIN LATERAL (
 INSERT INTO projector.projections (name, build, code_version, state, sliceable, schema_name)
 SELECT $1, n.build, $2, $3, $4, 'rm_' || $1::text || CASE WHEN $3 = 'live' THEN '' ELSE '_b' || n.build END
 FROM (SELECT coalesce(max(p.build), 0) + 1 AS build FROM projector.projections p WHERE p.name = $1) n
-RETURNING name, build, code_version, state, schema_name
+RETURNING name, build, code_version, state, schema_name, loaded_at IS NOT NULL AS loaded
 
 -- add_lanes --
 -- One slice range for every lane that the build has none of: a lane that is new begins at its start.
@@ -203,7 +203,7 @@ WHERE NOT EXISTS (
 -- drop_builds --
 DELETE FROM projector.projections AS p
 WHERE p.name = $1 AND p.state = ANY ($2::text[]) AND p.build <> $3
-RETURNING p.name, p.build, p.code_version, p.state, p.schema_name
+RETURNING p.name, p.build, p.code_version, p.state, p.schema_name, p.loaded_at IS NOT NULL AS loaded
 
 -- set_state --
 -- Ends all leases on the build as well.
@@ -216,10 +216,10 @@ UPDATE projector.projections AS p
 SET state = $3, changed_at = clock_timestamp()
 WHERE p.name = $1 AND p.build = $2
 
--- is_secured --
-SELECT coalesce(bool_and(c.relforcerowsecurity), false)
-FROM pg_class c
-WHERE c.relnamespace = to_regnamespace(quote_ident($1)) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+-- set_loaded --
+UPDATE projector.projections AS p
+SET loaded_at = clock_timestamp()
+WHERE p.name = $1 AND p.build = $2
 
 -- secure --
 SELECT projector.secure($1)

@@ -111,11 +111,11 @@ class Rebuild:
     async def _finish(self, connection: Connection, build: Build) -> Rebuilt:
         replay = Replay(connection, self._store, self._projection)
         await replay.take(build)
-        if not await builds.is_loaded(connection, build):
+        if not build.loaded:
             self._enter("replay", replay.position, await replay.heads())
             await replay.load(self._report)
             await self._index(build)
-            await builds.secure(connection, build)
+            await builds.set_loaded(connection, build)
         self._enter("tail")
         await replay.tail()
         self._enter("verify")

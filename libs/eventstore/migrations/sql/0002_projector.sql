@@ -12,6 +12,7 @@ CREATE TABLE projector.projections (
     schema_name text NOT NULL,
     sliceable boolean NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    loaded_at timestamptz,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT projections_pkey PRIMARY KEY (name, build),
     CONSTRAINT projections_name_check CHECK (name ~ '^[a-z][a-z0-9_]{0,39}$'),
@@ -20,6 +21,7 @@ CREATE TABLE projector.projections (
 );
 COMMENT ON TABLE projector.projections IS 'One row per build of a read model; its tables are in schema_name.';
 COMMENT ON COLUMN projector.projections.code_version IS 'Projection.version it is folded by; other code leaves it alone.';
+COMMENT ON COLUMN projector.projections.loaded_at IS 'Since when it has its indexes and only follows; NULL during a bulk load.';
 COMMENT ON COLUMN projector.projections.sliceable IS 'Its rows depend on one stream each, so slices of streams may be shared out.';
 
 -- Queries always find exactly one live build, in the schema rm_<name>.
@@ -94,7 +96,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE
 GRANT SELECT ON projector.projections, projector.checkpoints TO rollbook_writer, rollbook_reader;
 
 -- Closes the tables of a build: readers see rows of the workspace they name in rollbook.workspace_id and no others.
--- Run after a bulk load, because COPY does not go into tables under row-level security. Safe to repeat.
+-- Not forced on the owner: that is the projector, which writes for all workspaces, and COPY refuses tables whose
+-- policies apply to whoever copies.
 CREATE FUNCTION projector.secure(p_schema text)
 RETURNS void
 LANGUAGE plpgsql
@@ -107,15 +110,14 @@ BEGIN
         SELECT c.oid
         FROM pg_class c
         WHERE c.relnamespace = p_schema::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-            AND NOT c.relforcerowsecurity
+            AND NOT c.relrowsecurity
     LOOP
-        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', v_table);
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', v_table);
         -- The sub-select is evaluated once per query instead of once per row.
         EXECUTE format(
             'CREATE POLICY reader_workspace ON %s FOR SELECT TO rollbook_reader USING '
             '(workspace_id = (SELECT nullif(current_setting(''rollbook.workspace_id'', true), '''')::uuid))', v_table
         );
-        EXECUTE format('CREATE POLICY projector_all ON %s TO rollbook_projector USING (true) WITH CHECK (true)', v_table);
         EXECUTE format('GRANT SELECT ON %s TO rollbook_reader', v_table);
     END LOOP;
 END
