@@ -130,6 +130,7 @@ def _created(contact: Contact, event: e.ContactCreated, at: datetime) -> Contact
         consent_attested=event.consent_attested,
         created_at=at,
         changed_at=at,
+        erased=contact.erased,
     )
 
 
