@@ -9,7 +9,8 @@ import msgspec
 
 from eventstore import parked
 from eventstore.checkpoint import Lease, advance
-from eventstore.poison import Failure, ProjectionBroken, is_poison, isolate
+from eventstore.errors import ProjectionBroken
+from eventstore.poison import Failure, is_poison, isolate
 from eventstore.projection import Projection
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import msgspec
 from eventstore.applier import is_sliceable
 from eventstore.checkpoint import SQL
 from eventstore.envelope import SLICES
-from eventstore.errors import EventStoreError
+from eventstore.errors import BuildBusy, NoSuchBuild
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -29,20 +29,6 @@ BUILD_LOCK: Final = 1382836334
 ENSURE_LOCK: Final = 1382836335
 
 _INDEX = re.compile(r"^CREATE\s+(UNIQUE\s+)?INDEX\s+(IF\s+NOT\s+EXISTS\s+)?", re.IGNORECASE)
-
-
-class BuildBusy(EventStoreError):
-    """Another process is making, swapping or dropping builds of this projection."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"projection {name} is being rebuilt elsewhere")
-
-
-class NoSuchBuild(EventStoreError):
-    """There is no build of this projection in the state that is needed, or by this version of the code."""
-
-    def __init__(self, name: str, wanted: str) -> None:
-        super().__init__(f"projection {name}: {wanted}")
 
 
 class Build(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from eventstore.errors import EventStoreError
+from eventstore.errors import LeaseLost
 from eventstore.sql import load
 
 if TYPE_CHECKING:
@@ -15,14 +15,6 @@ if TYPE_CHECKING:
 
 SQL: Final = load("eventstore", "projector.sql")
 LEASE: Final = timedelta(seconds=10)
-
-
-class LeaseLost(EventStoreError):
-    """The slice range is no longer ours, or its build changed its place: nothing was written."""
-
-    def __init__(self, unit: Unit) -> None:
-        super().__init__(f"lost the lease of {unit}")
-        self.unit = unit
 
 
 class Unit(msgspec.Struct, frozen=True):

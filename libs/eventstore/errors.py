@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from eventstore.builds import Build
+    from eventstore.checkpoint import Unit
     from eventstore.envelope import Appended, Stream
 
 
@@ -100,3 +102,47 @@ class SubjectErased(EventStoreError):
     def __init__(self, subject_id: UUID) -> None:
         super().__init__(f"subject {subject_id} has no data key")
         self.subject_id = subject_id
+
+
+class LeaseLost(EventStoreError):
+    """The slice range is no longer ours, or its build changed its state: nothing was written."""
+
+    def __init__(self, unit: Unit) -> None:
+        super().__init__(f"lost the lease of {unit}")
+        self.unit = unit
+
+
+class ProjectionBroken(EventStoreError):
+    """So many keys fail that none of them is parked any more; the projector waits for better code."""
+
+    def __init__(self, name: str, failures: int, example: str) -> None:
+        super().__init__(f"projection {name}: {failures} keys fail, for example: {example}")
+
+
+class BuildBusy(EventStoreError):
+    """Another process is making, swapping or dropping builds of this projection."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"projection {name} is being rebuilt elsewhere")
+
+
+class NoSuchBuild(EventStoreError):
+    """There is no build of this projection in the state that is needed, or by this version of the code."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"projection {name}: {reason}")
+
+
+class VerificationFailed(EventStoreError):
+    """The new build is not what it should be: it stays in state `failed` to be looked at, the live one stays live."""
+
+    def __init__(self, build: Build, problems: list[str]) -> None:
+        super().__init__(f"{build.name} build {build.build} in {build.schema_name}: {'; '.join(problems)}")
+        self.problems = problems
+
+
+class NeverLevel(EventStoreError):
+    """The live build moved on faster than the new one could follow. Try again when less is written."""
+
+    def __init__(self, name: str, attempts: int) -> None:
+        super().__init__(f"projection {name}: the new build was behind the live one in {attempts} attempts")

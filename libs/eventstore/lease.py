@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from eventstore.checkpoint import LEASE, SQL, Lease, LeaseLost, Unit
+from eventstore.checkpoint import LEASE, SQL, Lease, Unit
+from eventstore.errors import LeaseLost
 
 if TYPE_CHECKING:
     from asyncpg import Record

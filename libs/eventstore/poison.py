@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from eventstore.errors import EventStoreError, KeyUnavailable, PositionGap, StoreUnavailable
+from eventstore.errors import EventStoreError, KeyUnavailable, PositionGap, ProjectionBroken, StoreUnavailable
 from eventstore.projection import PoisonedEvent
 
 if TYPE_CHECKING:
@@ -33,13 +33,6 @@ class Failure(msgspec.Struct, frozen=True):
     position: int
     #: Fit for operators and logs: no values of the event.
     error: str
-
-
-class ProjectionBroken(EventStoreError):
-    """So many keys fail that nothing is parked any more; the projector waits for better code."""
-
-    def __init__(self, name: str, failures: int, example: str) -> None:
-        super().__init__(f"projection {name}: {failures} keys fail, for example: {example}")
 
 
 _MACHINERY: Final = (

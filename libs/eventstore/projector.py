@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from eventstore import lease as leases
-from eventstore.checkpoint import LEASE, Lease, Unit
+from eventstore.checkpoint import Lease, Unit
 from eventstore.connection import CONNECTION_ERRORS, Backoff, connector
 from eventstore.lease import Worker
 from eventstore.listener import LOOK_EVERY_S, Listener
 from eventstore.poison import describe
-from eventstore.runner import ProjectorObserver, UnitRunner
+from eventstore.runner import Pace, ProjectorObserver, UnitRunner
 from eventstore.signals import LogSignals
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CHANGED_CHANNEL: Final = "rollbook_projector"
 TICK_S: Final = 1.0
 STOP_TIMEOUT_S: Final = 1.0
+DEFAULT_PACE: Final = Pace()
 
 
 class NoObserver(ProjectorObserver):
@@ -53,15 +54,16 @@ class Projector:
     def __init__(
         self, store: EventStore, dsn: str, projections: Iterable[Projection], *,
         role: str | None = "rollbook_projector", observer: ProjectorObserver | None = None,
-        lease: timedelta = LEASE, name: str | None = None,
+        pace: Pace = DEFAULT_PACE, name: str | None = None,
     ) -> None:  # fmt: skip
         self._store = store
         self._projections = {projection.name: projection for projection in projections}
         name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         versions = {projection.name: projection.version for projection in self._projections.values()}
-        self.worker = Worker(name, versions, lease)
+        self.worker = Worker(name, versions, pace.lease)
+        self._pace = pace
         self._observer = observer or NoObserver()
-        self._connect = connector(dsn, role=role, application_name="rollbook projector", **_write_settings(lease))
+        self._connect = connector(dsn, role=role, application_name="rollbook projector", **_write_settings(pace.lease))
         listen = connector(dsn, role=role, application_name="rollbook projector listener")
         self._signals = LogSignals(listen)
         self._changed = asyncio.Event()
@@ -112,7 +114,7 @@ class Projector:
         unit = lease.unit
         runner = UnitRunner(
             self._store, self._connect, self._projections[unit.name], lease, self._signals.of_lane(unit.lane),
-            self._observer,
+            self._observer, self._pace,
         )  # fmt: skip
         task = asyncio.create_task(runner.run(), name=str(unit))
         self._running[unit] = (lease, task)

@@ -274,3 +274,35 @@ GROUP BY c.name, c.lane
 SELECT count(*)
 FROM projector.parked k
 WHERE k.name = $1 AND k.build = $2
+
+-- status --
+-- Every unit of every build, with how far it is behind the log. The wait of an event counts from its commit.
+SELECT p.name, p.build, p.code_version, p.state, p.schema_name, p.loaded_at IS NOT NULL AS loaded, c.lane, c.slice_from,
+       c.slice_to, c.position, coalesce(h.head, 0) AS head,
+       CASE WHEN c.leased_until > clock_timestamp() THEN c.owner END AS owner, c.trouble,
+       CASE WHEN c.position < h.head THEN
+           coalesce(1000 * extract(epoch FROM clock_timestamp() - w.recorded_at), 0)::float8
+       ELSE 0 END AS lag_ms
+FROM projector.projections p
+JOIN projector.checkpoints c ON c.name = p.name AND c.build = p.build
+LEFT JOIN LATERAL (
+    SELECT b.last_position AS head
+    FROM log.batches b
+    WHERE b.lane = c.lane
+    ORDER BY b.last_position DESC
+    LIMIT 1
+) h ON true
+LEFT JOIN LATERAL (
+    SELECT e.recorded_at
+    FROM log.events e
+    WHERE e.lane = c.lane AND e.position = c.position + 1
+) w ON true
+ORDER BY p.name, p.build, c.lane, c.slice_from
+
+-- parked_reasons --
+-- Per build and reason: how many keys, since when, and the first event to look at.
+SELECT k.name, k.build, k.error, count(*) AS keys, min(k.since) AS since, max(k.attempts) AS attempts,
+       (array_agg(k.key ORDER BY k.position))[1] AS example_key, min(k.position) AS example_position
+FROM projector.parked k
+GROUP BY k.name, k.build, k.error
+ORDER BY k.name, k.build, count(*) DESC

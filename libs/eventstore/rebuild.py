@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from eventstore import builds, swap
-from eventstore.builds import Build, NoSuchBuild
+from eventstore.builds import Build
 from eventstore.connection import connector
+from eventstore.errors import NoSuchBuild, VerificationFailed
 from eventstore.replay import Replay
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Rebuild:
         problems = await swap.verify(self._connect, replay, build, self._verify)
         if problems:
             await builds.set_state(connection, build, "failed")
-            raise swap.VerificationFailed(build, problems)
+            raise VerificationFailed(build, problems)
         self._enter("swap")
         stalled_ms = await swap.swap(self._connect, replay, build)
         live = await builds.find(connection, build.name, "live")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
 
 from eventstore import lease as leases
 from eventstore import parked
 from eventstore.applier import Applier
-from eventstore.checkpoint import Lease, LeaseLost, Unit, announce
+from eventstore.checkpoint import LEASE, Lease, Unit, announce
 from eventstore.connection import CONNECTION_ERRORS, Backoff
-from eventstore.errors import PositionGap
+from eventstore.errors import LeaseLost, PositionGap
 from eventstore.poison import Failure, describe
 from eventstore.reading import Read, UnitReader
 
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from eventstore.signals import LaneSignal
     from eventstore.store import EventStore
 
-POLL_S: Final = 0.5
+RETRY_EVERY_S: Final = 0.5
+BATCH_FIRST: Final = 1_000
 BATCH_MIN: Final = 100
-BATCH_MAX: Final = 5_000
 # Long enough that a commit costs nothing beside it, short enough that a swap or a stop need not wait.
 BATCH_TARGET_S: Final = 0.4
 
@@ -43,17 +45,29 @@ class ProjectorObserver(Protocol):
         """The unit (None: the whole process) does not move, and why; all but a PositionGap is tried again."""
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """How a projector goes about its work."""
+
+    #: Most positions in one transaction.
+    batch_max: int = 5_000
+    #: How often it looks when no notification came.
+    poll_s: float = 0.5
+    #: How long a process that is gone or stopped keeps others out.
+    lease: timedelta = LEASE
+
+
 class BatchSize:
     """How many positions to read at a time: doubled while batches are quick, halved when they are slow."""
 
-    def __init__(self) -> None:
-        self.limit = 1_000
+    def __init__(self, limit_max: int) -> None:
+        self._max = limit_max
+        self.limit = min(BATCH_FIRST, limit_max)
 
     def adapt(self, positions: int, seconds: float) -> None:
         if seconds > BATCH_TARGET_S:
-            self.limit = max(BATCH_MIN, self.limit // 2)
+            self.limit = min(self._max, max(BATCH_MIN, self.limit // 2))
         elif positions >= self.limit and seconds < BATCH_TARGET_S / 2:
-            self.limit = min(BATCH_MAX, 2 * self.limit)
+            self.limit = min(self._max, 2 * self.limit)
 
 
 class UnitRunner:
@@ -61,7 +75,7 @@ class UnitRunner:
 
     def __init__(
         self, store: EventStore, connect: Connect, projection: Projection, lease: Lease, signal: LaneSignal,
-        observer: ProjectorObserver,
+        observer: ProjectorObserver, pace: Pace,
     ) -> None:  # fmt: skip
         self.lease = lease
         self._connect = connect
@@ -69,7 +83,8 @@ class UnitRunner:
         self._signal = signal
         self._observer = observer
         self._reader = UnitReader(store, lease.unit, projection.types)
-        self._size = BatchSize()
+        self._pace = pace
+        self._size = BatchSize(pace.batch_max)
         self._backoff = Backoff()
         self._renewed_at = 0.0
         self._retried_at = 0.0
@@ -143,11 +158,11 @@ class UnitRunner:
             await leases.renew(connection, self.lease, trouble="")
             self._renewed_at = now
             self._backoff.reset()
-        await self._signal.wait(position, POLL_S)
+        await self._signal.wait(position, self._pace.poll_s)
 
     async def _retry(self, applier: Applier) -> None:
         now = time.monotonic()
-        if applier.parked and now - self._retried_at >= POLL_S:
+        if applier.parked and now - self._retried_at >= RETRY_EVERY_S:
             self._retried_at = now
             failures = await applier.retry(self._reader)
             if failures:

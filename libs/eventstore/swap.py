@@ -13,7 +13,7 @@ import asyncpg
 from eventstore import builds
 from eventstore.builds import CHANGED_CHANNEL, Build
 from eventstore.checkpoint import SQL
-from eventstore.errors import EventStoreError
+from eventstore.errors import NeverLevel
 
 if TYPE_CHECKING:
     from eventstore.connection import Connect, Connection
@@ -32,18 +32,6 @@ Answers what is wrong with the new one, without personal data.
 """
 
 
-class VerificationFailed(EventStoreError):
-    """The new build is not what it should be: it stays in state `failed` to be looked at, the live one stays live."""
-
-    def __init__(self, build: Build, problems: list[str]) -> None:
-        super().__init__(f"{build.name} build {build.build} in {build.schema_name}: {'; '.join(problems)}")
-        self.problems = problems
-
-
-class NeverLevel(EventStoreError):
-    """The live build moved on faster than the new one could follow. Try again when less is written."""
-
-
 async def verify(connect: Connect, replay: Replay, build: Build, more: Verify | None) -> list[str]:
     """What is wrong with the build, compared with the live one at the same position; takes as long as it takes."""
     live = await builds.find(replay.connection, build.name, "live")
@@ -55,7 +43,7 @@ async def verify(connect: Connect, replay: Replay, build: Build, more: Verify | 
             await snapshot.fetchval("SELECT 1")  # the snapshot is taken by the first statement
         problems = await _differences(snapshot, live, build, replay.parked)
         if more is not None:
-            problems += await more(snapshot, live and live.schema_name, build.schema_name)
+            problems += await more(snapshot, live.schema_name if live else None, build.schema_name)
         await transaction.rollback()
         return problems
     finally:
@@ -73,7 +61,7 @@ async def swap(connect: Connect, replay: Replay, build: Build) -> float:
                     await connection.execute("SELECT pg_notify($1, '')", CHANGED_CHANNEL)
                     await connection.execute(SQL["announce_build"], build.name, build.build)
                     return stalled_ms
-    raise NeverLevel(f"{build.name} build {build.build}: behind the live build after {ATTEMPTS} attempts")
+    raise NeverLevel(build.name, ATTEMPTS)
 
 
 @asynccontextmanager
@@ -90,7 +78,7 @@ async def _level(connect: Connect, replay: Replay, name: str) -> AsyncIterator[t
                 yield connection, started
                 return
             await asyncio.sleep(STALL_MAX_S)  # let the live build catch up before it is stopped again
-        raise NeverLevel(f"{name}: behind the live build after {ATTEMPTS} attempts")
+        raise NeverLevel(name, ATTEMPTS)
     finally:
         connection.terminate()
 

@@ -1,0 +1,9 @@
+"""`python -m contacts_projector`: the projector as a process of its own, with its settings from the environment."""
+
+from __future__ import annotations
+
+from contacts_projector.app import main
+from servicekit.run import run
+
+if __name__ == "__main__":
+    run("projector", main)
