@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from threading import Lock, Thread, current_thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class LoopClosed(RuntimeError):
+    """Nothing runs on this loop any more."""
 
 
 class LoopThread:
@@ -21,13 +26,19 @@ class LoopThread:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result, or what it raises; the calling thread waits. Raises RuntimeError after `close`."""
+        """The coroutine's result, or what it raises; the calling thread waits, which must not be the loop's own.
+
+        Raises LoopClosed during and after `close`.
+        """
         with self._lock:
-            if self._closed or current_thread() is self._thread:
+            if self._closed:
                 coroutine.close()
-                raise RuntimeError(f"{self._thread.name} is closed, or waiting for itself")
+                raise LoopClosed(f"{self._thread.name} is closed")
             future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        return future.result()
+        try:
+            return future.result()
+        except CancelledError:
+            raise LoopClosed(f"{self._thread.name} was closed meanwhile") from None
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Awaits `last`, cancels what still runs, and ends the thread; idempotent."""

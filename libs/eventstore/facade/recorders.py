@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from eventsourcing.persistence import (
@@ -27,6 +27,8 @@ from eventstore.facade.subscription import LogSubscription
 from eventstore.store import VERSION_MAX
 
 READ_AT_ONCE_MAX: Final = 5_000
+
+T = TypeVar("T")
 
 
 class LogAggregateRecorder(AggregateRecorder):
@@ -167,6 +169,15 @@ class LogTrackingRecorder(TrackingRecorder):
                     await work(connection)
 
         self._log.run(both)
+
+    def read(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `work` answers on a connection of the pool; for the queries of a view."""
+
+        async def on_connection(store: ApplicationStore) -> T:
+            async with store.pool.acquire() as connection:
+                return await work(connection)
+
+        return self._log.run(on_connection)
 
     def max_tracking_id(self, application_name: str) -> int | None:
         async def last(store: ApplicationStore) -> int | None:

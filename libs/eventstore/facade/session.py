@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Lock
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncpg
 from eventsourcing import persistence
 
 from eventstore import errors
-from eventstore.facade.loop import LoopThread
+from eventstore.facade.loop import LoopClosed, LoopThread
 from eventstore.facade.store import ApplicationStore
-from eventstore.listener import Listener
-from eventstore.signals import CHANNEL
+from eventstore.signals import LaneSignal, LogSignals
+
+SILENCE_S: Final = 3_600.0
+"""After so long without a notification the watchers are woken all the same; they poll more often by themselves."""
 
 T = TypeVar("T")
 
@@ -28,7 +30,7 @@ class Session:
         self._loop = LoopThread(name)
         self._opening = asyncio.Lock()
         self._store: ApplicationStore | None = None
-        self._listener: asyncio.Task[None] | None = None
+        self._listening: asyncio.Future[Any] | None = None
         self._watchers: set[Event] = set()
         self._watchers_lock = Lock()
 
@@ -63,28 +65,26 @@ class Session:
             return self._store
 
     async def _close(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.wait([self._listener])
+        if self._listening is not None:
+            self._listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listening
         if self._store is not None:
             await self._store.close()
 
     async def _start_listening(self, store: ApplicationStore) -> None:
         """Subscriptions poll as well, so that a notification lost here costs latency and nothing else."""
-        if self._listener is None:
-            own_lane = f"{store.lane} "
-            listener = Listener(store.connect, {CHANNEL: lambda notice: self._wake(own_lane, notice)}, _nothing)
-            self._listener = asyncio.create_task(listener.run())
+        if self._listening is None:
+            signals = LogSignals(store.connect)
+            passing_on = self._pass_on(signals.of_lane(store.lane))
+            self._listening = asyncio.gather(signals.run(), passing_on)
 
-    def _wake(self, own_lane: str, notice: str) -> None:
-        if notice.startswith(own_lane):
+    async def _pass_on(self, signal: LaneSignal) -> None:
+        while True:
+            await signal.wait(after=-1, timeout_s=SILENCE_S)
             with self._watchers_lock:
                 for moved in self._watchers:
                     moved.set()
-
-
-async def _nothing() -> None:
-    """On a new connection there is nothing to catch up with: the polls do that."""
 
 
 @contextmanager
@@ -92,6 +92,8 @@ def library_errors() -> Iterator[None]:
     """Turns the store's and the driver's errors into the library's, with the original as the cause."""
     try:
         yield
+    except LoopClosed as error:
+        raise persistence.InterfaceError(str(error)) from error
     except errors.WrongExpectedVersion as error:
         raise persistence.IntegrityError(str(error)) from error
     except (errors.StoreUnavailable, errors.Overloaded) as error:
