@@ -34,7 +34,11 @@ class ApplicationStore(EventStore):
     async def in_own_lane(cls, dsn: str, keyring: Keyring, application: str) -> Self:
         """The application's lane is given out at its first start and kept for ever."""
         store = await cls.open(dsn, codec=RawCodec(), keyring=keyring)
-        store.lane = await store.pool.fetchval(SQL["application_lane"], application)
+        try:
+            store.lane = await store.pool.fetchval(SQL["application_lane"], application)
+        except BaseException:
+            await store.close()
+            raise
         return store
 
     @classmethod

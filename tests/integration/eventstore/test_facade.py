@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
+import asyncpg
 import psycopg
 import pytest
 from eventsourcing.persistence import (
     ApplicationRecorder,
+    DatabaseError,
     DataError,
     IntegrityError,
     InterfaceError,
@@ -28,6 +30,7 @@ from eventsourcing.utils import Environment
 
 from eventstore.facade import LogFactory
 from eventstore.signals import LogSignals
+from eventstore.verify import verify_chain
 from rollbook.embedded.postgres import Postgres
 from tests.support.waiting import until_sync
 
@@ -121,6 +124,26 @@ def test_a_conflicting_event_leaves_the_tracking_where_it_was(open_factory: Open
     with pytest.raises(IntegrityError):
         recorder.insert_events(written(id_, 1), tracking=Tracking("upstream", 6))
     assert recorder.max_tracking_id("upstream") == 5
+
+
+async def test_the_lane_of_an_application_proves_whole(open_factory: Open, module_database: str) -> None:
+    def write() -> None:
+        factory = open_factory("Proven")
+        id_ = uuid4()
+        factory.application_recorder().insert_events([*written(id_, 1, 2), *written(uuid4(), 0, 1)])
+        factory.process_recorder().insert_events(written(id_, 3), tracking=Tracking("upstream", 1))
+
+    await asyncio.to_thread(write)
+    async with asyncpg.create_pool(module_database, min_size=1, max_size=1) as pool:
+        lane = await pool.fetchval("SELECT lane FROM log.applications WHERE name = 'Proven'")
+        report = await verify_chain(pool, lane)
+    assert (report.batches, report.events, report.reason) == (2, 5, None)
+
+
+def test_a_database_without_the_log_is_said(open_factory: Open, create_database: Callable[..., str]) -> None:
+    recorder = open_factory(database=create_database(empty=True)).application_recorder()
+    with pytest.raises(DatabaseError):
+        recorder.max_notification_id()
 
 
 def test_ids_that_are_not_uuids_are_refused(open_factory: Open) -> None:
