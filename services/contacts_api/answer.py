@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 JSON: Final = b"application/json"
 _PROBLEM: Final = PROBLEM_MEDIA_TYPE.encode()
+#: Answers hold personal data: nobody on the way may keep them, and a kept one is to be checked before use.
+_ALWAYS: Final = ((b"cache-control", b"private, no-cache"), (b"x-content-type-options", b"nosniff"))
 encode_json = msgspec.json.Encoder().encode
 
 
@@ -25,7 +27,7 @@ class Answer:
     def __init__(self, status: int, body: bytes = b"", content_type: bytes = JSON) -> None:
         self.status = status
         self.body = body
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: list[tuple[bytes, bytes]] = [*_ALWAYS]
         if body:
             self.headers.append((b"content-type", content_type))
         if status not in (204, 304):

@@ -75,12 +75,15 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     domain.AttributeNotFound: NOT_FOUND,
     domain.AttributeAlreadyDefined: EXISTS,
     domain.KeyNotFound: NOT_FOUND,
+    domain.KeyAlreadyExists: EXISTS,
     domain.MemberNotFound: NOT_FOUND,
     domain.MemberAlreadyAdded: EXISTS,
     domain.LastOwner: LAST_OWNER,
     log.Overloaded: OVERLOADED,
     log.StoreUnavailable: UNAVAILABLE,
     log.PositionTimeout: NOT_YET_VISIBLE,
+    log.SubjectErased: ERASED,
+    log.KeyUnavailable: UNAVAILABLE,
 }
 #: Details that are ours, where the error's own text is for operators.
 DETAILS: Final[dict[type[Exception], str]] = {

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from contacts.contact.events import Address, Location
+from contacts.contact.history import HistoryEntry
 from contacts.contact.state import Channel, Contact
 from contacts.values import AttributeValue
 
@@ -18,11 +19,11 @@ ChannelStatus: TypeAlias = Literal[
 ConsentStatus: TypeAlias = Literal["not_subscribed", "subscribed", "unsubscribed"]
 
 
-class _View(msgspec.Struct, frozen=True, gc=False):
+class View(msgspec.Struct, frozen=True, gc=False):
     """Shared shape of views: every field is always there, null where nothing is known."""
 
 
-class StatusView(_View, frozen=True):
+class StatusView(View, frozen=True):
     """Whether an address may be written to, and since when and why it may not."""
 
     status: ChannelStatus
@@ -31,7 +32,7 @@ class StatusView(_View, frozen=True):
     source: str | None
 
 
-class AddressView(_View, frozen=True):
+class AddressView(View, frozen=True):
     """A postal address."""
 
     street: str | None
@@ -41,7 +42,7 @@ class AddressView(_View, frozen=True):
     country: str | None
 
 
-class LocationView(_View, frozen=True):
+class LocationView(View, frozen=True):
     """Where the person was last known to be, in degrees."""
 
     latitude: float
@@ -50,7 +51,7 @@ class LocationView(_View, frozen=True):
     at: datetime | None
 
 
-class ChannelView(_View, frozen=True):
+class ChannelView(View, frozen=True):
     """A channel identity and when the person was first and last seen on it."""
 
     kind: str
@@ -61,7 +62,7 @@ class ChannelView(_View, frozen=True):
     last_seen_at: datetime
 
 
-class ConsentsView(_View, frozen=True):
+class ConsentsView(View, frozen=True):
     """What the person agreed to, by channel."""
 
     email: ConsentStatus
@@ -69,7 +70,7 @@ class ConsentsView(_View, frozen=True):
     whatsapp: ConsentStatus
 
 
-class ConversationView(_View, frozen=True):
+class ConversationView(View, frozen=True):
     """The state of the conversation with the person."""
 
     status: str | None
@@ -84,7 +85,7 @@ class ConversationView(_View, frozen=True):
     fields: dict[str, AttributeValue]
 
 
-class ContactView(_View, frozen=True, kw_only=True):
+class ContactView(View, frozen=True, kw_only=True):
     """One contact."""
 
     id: UUID
@@ -124,11 +125,50 @@ class ContactView(_View, frozen=True, kw_only=True):
     absorbed: tuple[UUID, ...]
 
 
+class Total(View, frozen=True):
+    """How many there are in all."""
+
+    count: int
+    #: False where counting all would have taken too long: then there are at least this many.
+    exact: bool
+
+
+class ContactPage(View, frozen=True):
+    """One page of contacts."""
+
+    items: tuple[ContactView, ...]
+    next_cursor: str | None
+    total: Total
+
+
+class HistoryPage(View, frozen=True):
+    """One page of a contact's changes."""
+
+    items: tuple[HistoryEntry, ...]
+    next_cursor: str | None
+    total: Total
+
+
+#: A contact of which only some fields were asked for.
+ContactSelection: Final = msgspec.defstruct(
+    "ContactSelection",
+    [(f.name, f.type | msgspec.UnsetType, msgspec.UNSET) for f in msgspec.structs.fields(ContactView)],
+    namespace={"__doc__": "The fields asked for, of one contact."},
+    module=__name__,
+)
+ContactSelectionPage: Final = msgspec.defstruct(
+    "ContactSelectionPage",
+    [("items", tuple[ContactSelection, ...]), ("next_cursor", str | None), ("total", Total)],  # type: ignore[valid-type]
+    namespace={"__doc__": "One page of the fields asked for, of contacts."},
+    module=__name__,
+)
+
 #: What is answered until activity, consent and suppression say something else.
 ACTIVE: Final = StatusView("active", None, None, None)
 NO_CONSENTS: Final = ConsentsView("not_subscribed", "not_subscribed", "not_subscribed")
 NO_CONVERSATION: Final = ConversationView(None, None, None, None, None, None, None, None, (), {})
-CONTACT_FIELDS: Final = frozenset(ContactView.__struct_fields__)
+#: In the order they are shown.
+CONTACT_FIELDS: Final = dict.fromkeys(ContactView.__struct_fields__)
 
 
 def contact_view(contact: Contact) -> ContactView:

@@ -1,0 +1,27 @@
+"""Who is asking and whether they may: bearer tokens to principals. What each role may is the domain's table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from contacts_api.errors import UNAUTHENTICATED, Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from contacts.workspace.permissions import Action, Principal
+    from contacts_api.services import Services
+
+_CHALLENGE: Final = (("www-authenticate", 'Bearer realm="rollbook"'),)
+
+
+async def authorised(services: Services, headers: Mapping[bytes, bytes], action: Action) -> Principal:
+    """Raises Rejected without valid credentials, NotAllowed where the role does not include the action."""
+    scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Rejected(UNAUTHENTICATED, "send Authorization: Bearer <API key>", headers=_CHALLENGE)
+    principal = await services.workspaces.authenticate(token.strip())
+    if principal is None:
+        raise Rejected(UNAUTHENTICATED, "this API key is unknown, revoked or expired", headers=_CHALLENGE)
+    principal.require(action)
+    return principal

@@ -1,0 +1,159 @@
+"""What many routes share beyond decoding: positions, moments, field lists, pages, answers to commands."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
+
+import msgspec
+
+from contacts_api.answer import Answer, json_answer
+from contacts_api.decoding import Fault, Malformed
+from contacts_api.views import CONTACT_FIELDS, Total, contact_view
+from eventstore.envelope import parse_position
+
+if TYPE_CHECKING:
+    from contacts.contact.commands import ContactCommand
+    from contacts.contact.handler import Outcome
+    from contacts.workspace.handler import Outcome as WorkspaceOutcome
+    from contacts.workspace.state import Workspace
+    from contacts_api.request import Call
+
+T = TypeVar("T")
+#: The read model that answers about contacts.
+CONTACT: Final = "contact"
+LIMIT_MAX: Final = 1_000
+
+_FIELD_NAMES: Final = "|".join(CONTACT_FIELDS)
+MinPosition: TypeAlias = Annotated[
+    str | None,
+    msgspec.Meta(
+        description="As the header `Rollbook-Min-Position`, which wins.",
+        extra_json_schema={"pattern": r"^[0-9]{1,5}\.[0-9]{1,18}$", "examples": ["0.1234"]},
+    ),
+]
+AsOf: TypeAlias = Annotated[
+    str | None,
+    msgspec.Meta(
+        description="A past moment: an instant (RFC 3339) or a position.",
+        extra_json_schema={"examples": ["2026-11-22T09:30:00Z", "0.1234"]},
+    ),
+]
+Fields: TypeAlias = Annotated[
+    str | None,
+    msgspec.Meta(
+        description="Answer only these fields, separated by commas.",
+        extra_json_schema={"pattern": f"^({_FIELD_NAMES})(,({_FIELD_NAMES}))*$", "examples": ["id,email,tags"]},
+    ),
+]
+Limit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX, description="Items of one page at most.")]
+Cursor: TypeAlias = Annotated[
+    Annotated[str, msgspec.Meta(max_length=4_096)] | None, msgspec.Meta(description="`next_cursor` of the page before.")
+]
+
+
+async def changed(call: Call[Any, Any, Any], command: ContactCommand) -> Answer:
+    """Runs a command on a contact that exists and answers with the contact. Raises what the command is refused for."""
+    return contact_answer(200, await call.services.contact_handler.execute(command, **call.command()))
+
+
+def contact_answer(status: int, outcome: Outcome) -> Answer:
+    """The contact right after a command, with its version and its position."""
+    answer = json_answer(status, contact_view(outcome.contact))
+    answer.header(b"etag", etag(outcome.version))
+    return answer.header(b"rollbook-position", outcome.appended.token)
+
+
+def workspace_answer(status: int, view: object, outcome: WorkspaceOutcome) -> Answer:
+    """Some part of the workspace right after a command, with the position of the command."""
+    return json_answer(status, view).header(b"rollbook-position", outcome.appended.token)
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+async def shown_position(call: Call[Any, Any, Any], parameter: str | None) -> str:
+    """Waits for the position the caller wants to see and returns the one the read model shows at least.
+
+    Raises:
+        Malformed: no such position was ever given out.
+        PositionTimeout: the read model did not get there in time.
+    """
+    services = call.services
+    lane = services.store.lane_of(call.caller.workspace_id)
+    wanted = call.min_position(parameter)
+    if wanted is not None and services.progress.reached(CONTACT, lane) < wanted[1]:
+        if wanted[0] != lane or wanted[1] > await services.store.head(lane):
+            raise Malformed(Fault("is no position of this workspace's log", parameter="min_position"))
+        await services.progress.wait(CONTACT, lane, wanted[1], services.settings.position_wait_s)
+    return f"{lane}.{services.progress.reached(CONTACT, lane)}"
+
+
+async def position_of(call: Call[Any, Any, Any], as_of: str) -> int:
+    """The last position at or before a moment given as instant or position. Raises Malformed."""
+    store = call.services.store
+    lane = store.lane_of(call.caller.workspace_id)
+    try:
+        of_lane, position = parse_position(as_of)
+    except ValueError:
+        return await store.position_at(lane, _instant(as_of))
+    if of_lane != lane:
+        raise Malformed(Fault("is no position of this workspace's log", parameter="as_of"))
+    return position
+
+
+def _instant(text: str) -> datetime:
+    expected = "takes an instant with its offset, like 2026-11-22T09:30:00Z (a + is sent as %2B), or a position"
+    try:
+        instant = msgspec.convert(text, datetime)
+        # PostgreSQL takes no year before 1 or after 9999, in UTC.
+        instant.astimezone(tz=None).utctimetuple()
+    except (msgspec.ValidationError, OverflowError, ValueError, OSError):
+        raise Malformed(Fault(expected, parameter="as_of")) from None
+    if instant.tzinfo is None:
+        raise Malformed(Fault(expected, parameter="as_of"))
+    return instant
+
+
+def selected_fields(text: str | None) -> frozenset[str] | None:
+    """The fields named; None for all. Raises Malformed."""
+    if text is None:
+        return None
+    fields = frozenset(text.split(","))
+    if not fields <= CONTACT_FIELDS.keys():
+        raise Malformed(Fault(f"takes names separated by commas, of: {', '.join(CONTACT_FIELDS)}", parameter="fields"))
+    return fields
+
+
+async def present_workspace(call: Call[Any, Any, Any]) -> Workspace:
+    """The caller's workspace, at most a second old; read anew where the caller names a position. Raises Malformed."""
+    workspace_id = call.caller.workspace_id
+    if call.min_position(None) is not None:
+        call.services.workspaces.forget(workspace_id)
+    return await call.services.workspaces.get(workspace_id)
+
+
+def page_by_key(
+    items: Iterable[T], key: Callable[[T], str], limit: int, cursor: str | None
+) -> tuple[tuple[T, ...], str | None, Total]:
+    """One page of what is held in memory, in order of `key`. Raises Malformed for a cursor that is none of ours."""
+    ordered = sorted(items, key=key)
+    after = None if cursor is None else _decoded(cursor)
+    rest = ordered if after is None else [item for item in ordered if key(item) > after]
+    page = tuple(rest[:limit])
+    return page, _encoded(key(page[-1])) if len(rest) > limit else None, Total(len(ordered), True)
+
+
+def _encoded(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> str:
+    try:
+        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise Malformed(Fault("is no next_cursor of this list", parameter="cursor")) from None

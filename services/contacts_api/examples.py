@@ -1,0 +1,137 @@
+"""Example requests and answers for the description; a test reads each one with the decoder of its route."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+ID: Final = "01936f5e-8c3a-7b21-9d4e-5f6a7b8c9d0e"
+POSITION: Final = "0.1234"
+CREATED_AT: Final = "2026-11-22T09:30:00Z"
+
+NEW_CONTACTS: Final[dict[str, Any]] = {
+    "the least": {"email": "ada@example.com"},
+    "a person": {
+        "external_id": "customer-4711",
+        "first_name": "Zoë",
+        "last_name": "Łukasiewicz",
+        "email": "zoe@example.com",
+        "phone": "+48 22 123 45 67",
+        "country": "PL",
+        "time_zone": "Europe/Warsaw",
+        "language": "pl",
+        "address": {"street": "ul. Prosta 1", "city": "Warszawa", "postcode": "00-838", "country": "PL"},
+        "tags": ["vip"],
+        "channels": [{"kind": "telegram", "token": "81234567"}],
+    },
+    "by hand": {"phone": "+4930901820", "source": "manual", "consent_attested": True},
+}
+PATCHES: Final[dict[str, Any]] = {
+    "one field": {"first_name": "Zoe"},
+    "clear and replace": {"phone": None, "tags": ["vip", "newsletter"], "address": {"city": "Kraków"}},
+}
+CONTACT: Final[dict[str, Any]] = {
+    "id": ID,
+    "version": 1,
+    "external_id": "customer-4711",
+    "messaging_id": None,
+    "first_name": "Zoë",
+    "last_name": "Łukasiewicz",
+    "full_name": "Zoë Łukasiewicz",
+    "email": "zoe@example.com",
+    "email_status": {"status": "active", "since": None, "reason": None, "source": None},
+    "email_rating": None,
+    "phone": "+48221234567",
+    "phone_status": {"status": "active", "since": None, "reason": None, "source": None},
+    "country": "PL",
+    "time_zone": "Europe/Warsaw",
+    "language": "pl",
+    "address": {"street": "ul. Prosta 1", "city": "Warszawa", "region": None, "postcode": "00-838", "country": "PL"},
+    "location": None,
+    "avatar_url": None,
+    "tags": ["vip"],
+    "lists": [],
+    "categories": [],
+    "attributes": {},
+    "channels": [
+        {
+            "kind": "telegram",
+            "application": None,
+            "device": None,
+            "token": "81234567",
+            "first_seen_at": CREATED_AT,
+            "last_seen_at": CREATED_AT,
+        }
+    ],
+    "consents": {"email": "not_subscribed", "sms": "not_subscribed", "whatsapp": "not_subscribed"},
+    "campaign_opt_in": None,
+    "blocked": False,
+    "assignee": None,
+    "conversation": {
+        "status": None,
+        "assignee": None,
+        "opened_at": None,
+        "last_message_at": None,
+        "last_incoming_at": None,
+        "last_interaction_at": None,
+        "last_channel": None,
+        "last_message_preview": None,
+        "labels": [],
+        "fields": {},
+    },
+    "source": "api",
+    "created_at": CREATED_AT,
+    "changed_at": CREATED_AT,
+    "deleted_at": None,
+    "deletion_reason": None,
+    "merged_into": None,
+    "absorbed": [],
+}
+PAGE: Final[dict[str, Any]] = {"items": [CONTACT], "next_cursor": None, "total": {"count": 1, "exact": True}}
+HISTORY: Final[dict[str, Any]] = {
+    "items": [
+        {
+            "event": "contact.details_changed",
+            "event_id": "01936f60-0000-7000-8000-000000000001",
+            "version": 2,
+            "position": POSITION,
+            "recorded_at": "2026-11-22T09:31:00Z",
+            "occurred_at": None,
+            "actor": "key:mzxw6ytboi",
+            "source": "api",
+            "correlation_id": "checkout-77",
+            "operation_id": None,
+            "erased": False,
+            "changes": [{"field": "first_name", "old": "Zoë", "new": "Zoe"}],
+        }
+    ],
+    "next_cursor": None,
+    "total": {"count": 1, "exact": True},
+}
+REASONS: Final[dict[str, Any]] = {"with a reason": {"reason": "asked for it on the phone"}}
+TAGS: Final[dict[str, Any]] = {"two tags": {"tags": ["vip", "newsletter"]}}
+CHANNELS: Final[dict[str, Any]] = {
+    "a push token": {
+        "kind": "mobile_push",
+        "application": "shop",
+        "device": "pixel-8",
+        "token": "dGhpcyBpcyBhIHRva2Vu",
+    },
+    "a messenger": {"kind": "whatsapp", "token": "48221234567"},
+}
+ATTRIBUTES: Final[dict[str, Any]] = {
+    "text": {"key": "shoe_size", "type": "number", "name": "Shoe size"},
+    "a choice": {"key": "plan", "type": "select", "options": ["free", "pro"]},
+}
+ATTRIBUTE_PATCHES: Final[dict[str, Any]] = {"another name": {"name": "Size of shoes"}}
+SETTINGS_PATCHES: Final[dict[str, Any]] = {
+    "phones of Poland": {"default_region": "PL", "default_language": "pl", "default_time_zone": "Europe/Warsaw"}
+}
+MEMBERS: Final[dict[str, Any]] = {
+    "a colleague": {"member_id": "auth0|507f1f77", "role": "agent"},
+    "a machine": {"member_id": "billing", "role": "service", "scopes": ["contacts.read"]},
+}
+MEMBER_PATCHES: Final[dict[str, Any]] = {"promotion": {"role": "manager"}}
+KEYS: Final[dict[str, Any]] = {
+    "for a machine": {"name": "billing", "role": "service", "scopes": ["contacts.read", "contacts.write"]},
+    "for an audit": {"name": "audit 2027", "role": "auditor", "expires_at": "2037-12-31T00:00:00Z"},
+}

@@ -1,0 +1,20 @@
+"""Every address of the API, a module per kind of thing. Handlers are thin: decoded input, command or query, answer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from contacts_api.endpoint import Endpoint
+from contacts_api.routes import attributes, contacts, history, keys, lifecycle, lists, parts, service, workspace
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *contacts.ENDPOINTS,
+    *lists.ENDPOINTS,
+    *lifecycle.ENDPOINTS,
+    *parts.ENDPOINTS,
+    *history.ENDPOINTS,
+    *attributes.ENDPOINTS,
+    *workspace.ENDPOINTS,
+    *keys.ENDPOINTS,
+    *service.ENDPOINTS,
+)
