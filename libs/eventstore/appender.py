@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import chain, repeat
 from typing import Final, Protocol
 
 import asyncpg
@@ -17,7 +18,6 @@ from eventstore.envelope import Appended
 from eventstore.errors import (
     ClaimTaken,
     DuplicateAppend,
-    EventStoreError,
     Overloaded,
     StoreUnavailable,
     WrongExpectedVersion,
@@ -35,6 +35,11 @@ QUEUED_MAX: Final = 20_000
 RECONNECT_DELAYS_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 UNAVAILABLE_AFTER_S: Final = 10.0
 """How long a command waits for a lost database before it is told so."""
+LOSSES_MAX: Final = 5
+"""Connections that a command may see lost, one of which may be its own doing."""
+HANG_UP_TIMEOUT_S: Final = 2.0
+NOT_NOW: Final = frozenset({"25", "40", "53", "55", "58"})
+"""Classes of SQLSTATE that would meet every command alike: read only, rolled back, out of resources, locked, I/O."""
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
@@ -58,6 +63,7 @@ class Appender:
         self._announced = asyncio.Event()
         self._head = 0
         self._checks_due = 0
+        self._connected = 0
         self._tasks = [asyncio.create_task(self._run()) for _ in range(BATCHES_IN_FLIGHT)]
         self._announcer = asyncio.create_task(self._announce())
 
@@ -87,42 +93,90 @@ class Appender:
 
     async def _run(self) -> None:
         connection: asyncpg.Connection | None = None
-        while True:
+        while self._queue or not self._closing:
             if not self._queue:
-                if self._closing:
-                    break
                 self._work.clear()
                 await self._work.wait()
-                continue
-            # An even share, so that while one batch commits the other is answered and followed up in Python.
-            share = -(-len(self._queue) // BATCHES_IN_FLIGHT)
-            commands = batches.take(self._queue, min(max(share, SHARE_MIN), batches.COMMANDS_MAX))
-            if not commands:
-                continue
-            connection = await self._settle(connection, commands)
-        if connection is not None:
-            await connection.close()
-
-    async def _settle(
-        self, connection: asyncpg.Connection | None, commands: list[Prepared]
-    ) -> asyncpg.Connection | None:
-        """Gives every command its answer, or puts it back; answers the connection to go on with."""
-        try:
-            connection = connection or await self._connect()
-            await self._commit(connection, commands)
-        except (OSError, asyncpg.InterfaceError, TimeoutError) as error:
-            return await self._recover(connection, commands, error)
-        except asyncpg.PostgresError as error:
-            if _gone(error):
-                return await self._recover(connection, commands, error)
-            if len(commands) > 1:  # refused as a whole: they go again alone, so that only the bad one fails
-                for command in commands:
-                    connection = await self._settle(connection, [command])
+            elif connection is None:
+                connection = await self._reach()
             else:
-                _fail(commands, error)
+                connection = await self._serve(connection)
+        if connection is not None:
+            self._connected -= 1
+            await _hang_up(connection)
+
+    async def _reach(self) -> asyncpg.Connection | None:
+        """Connects, while the queue waits for this or another connection of the lane.
+
+        Where there has been none for too long, everything that waits is told so.
+        """
+        deadline, reason = time.monotonic() + UNAVAILABLE_AFTER_S, ""
+        for delay in chain(RECONNECT_DELAYS_S, repeat(RECONNECT_DELAYS_S[-1])):
+            try:
+                connection = await self._connect()
+            except Exception as error:  # noqa: BLE001 - whatever it is, there is no connection
+                reason = type(error).__name__
+            else:
+                self._connected += 1
+                return connection
+            await asyncio.sleep(delay)
+            if self._closing or time.monotonic() > deadline:
+                break
+        while self._queue and not self._connected:
+            _give_up(self._queue.popleft(), reason)
+        return None
+
+    async def _serve(self, connection: asyncpg.Connection) -> asyncpg.Connection | None:
+        """Takes a batch and settles it; answers the connection to go on with."""
+        # An even share, so that while one batch commits the other is answered and followed up in Python.
+        share = max(SHARE_MIN, -(-len(self._queue) // BATCHES_IN_FLIGHT))
+        # What lost its connection twice goes alone: should it be the cause, its batch mates are out of it.
+        suspect = self._queue[0].losses > 1
+        commands = batches.take(self._queue, 1 if suspect else min(share, batches.COMMANDS_MAX))
+        if not commands or await self._settle(connection, commands):
+            return connection
+        self._connected -= 1
+        connection.terminate()
+        return None
+
+    async def _settle(self, connection: asyncpg.Connection, commands: list[Prepared]) -> bool:
+        """Gives every command its answer, or puts it back; answers whether the connection is still good."""
+        try:
+            await self._commit(connection, commands)
         except Exception as error:  # noqa: BLE001 - handed to the callers; the lane goes on
-            _fail(commands, error)
-        return connection
+            if lost(error):
+                self._put_back(commands, type(error).__name__)
+                return False
+            if not_now(error):
+                for command in commands:
+                    _give_up(command, type(error).__name__)
+            elif len(commands) == 1:
+                _refuse(commands[0], error)
+            else:  # refused as a whole: they go again alone, so that only the bad one fails
+                return await self._settle_alone(connection, commands)
+        return True
+
+    async def _settle_alone(self, connection: asyncpg.Connection, commands: list[Prepared]) -> bool:
+        waiting = deque(command for command in commands if not command.future.done())
+        while waiting:
+            if not await self._settle(connection, [waiting.popleft()]):
+                self._queue.extendleft(reversed(waiting))
+                return False
+        return True
+
+    def _put_back(self, commands: list[Prepared], reason: str) -> None:
+        """In front of the queue; the append function tells which were committed.
+
+        A transaction that is still under way in the server holds the lane lock, so the repeat is decided after it.
+        """
+        for command in reversed(commands):
+            command.outcome_unknown = True
+            command.losses += 1
+            if command.losses >= LOSSES_MAX:
+                _give_up(command, reason)
+            elif not command.future.done():
+                self._queue.appendleft(command)
+        self._work.set()
 
     async def _commit(self, connection: asyncpg.Connection, commands: list[Prepared]) -> None:
         started = time.perf_counter()
@@ -130,13 +184,16 @@ class Appender:
         head, recorded_at = rejected[0]["at_position"], rejected[0]["at_time"]
         position = head
         for n, command in enumerate(commands, 1):
-            if (verdict := rejected.get(n)) is not None:
-                await self._reject(connection, command, verdict)
+            if n in rejected:
                 continue
             position += command.event_count
             _answer(command, Appended(
                 lane=self._lane, last_position=position, event_count=command.event_count, recorded_at=recorded_at
             ))  # fmt: skip
+        # Afterwards, because this may ask the database again: what was accepted is answered whatever comes of it.
+        for n, command in enumerate(commands, 1):
+            if (verdict := rejected.get(n)) is not None:
+                await self._reject(connection, command, verdict)
         if position > head:
             self.announce(position)
         if self._observer is not None:
@@ -149,7 +206,7 @@ class Appender:
         arguments = batches.arrays(self._lane, commands)
         if self._checks_due == 0 and not any(c.needs_check or c.outcome_unknown for c in commands):
             with contextlib.suppress(asyncpg.UniqueViolationError):
-                return {0: await connection.fetchrow(SQL["append"], *arguments)}
+                return {row["command"]: row for row in await connection.fetch(SQL["append"], *arguments)}
             self._checks_due = CHECKS_AFTER_REFUSAL
         self._checks_due = max(0, self._checks_due - 1)
         return {row["command"]: row for row in await connection.fetch(SQL["append_checked"], *arguments)}
@@ -195,37 +252,6 @@ class Appender:
             recorded_at=row["recorded_at"],
         )
 
-    async def _recover(
-        self, connection: asyncpg.Connection | None, commands: list[Prepared], error: BaseException
-    ) -> asyncpg.Connection | None:
-        """Connects again and puts the commands back in front; the append function tells which were committed.
-
-        A transaction that is still under way in the server holds the lane lock, so the repeat is decided after it.
-        """
-        if connection is not None:
-            connection.terminate()
-            for command in commands:
-                command.outcome_unknown = True
-        deadline = time.monotonic() + UNAVAILABLE_AFTER_S
-        for attempt in range(1_000):
-            try:
-                fresh = await self._connect()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as again:
-                error = again
-            else:
-                self._queue.extendleft(c for c in reversed(commands) if not c.future.done())
-                self._work.set()
-                return fresh
-            if time.monotonic() > deadline or self._closing:
-                break
-            await asyncio.sleep(RECONNECT_DELAYS_S[min(attempt, len(RECONNECT_DELAYS_S) - 1)])
-        for command in commands:
-            _refuse(command, StoreUnavailable(type(error).__name__, outcome_unknown=command.outcome_unknown))
-        while self._queue:
-            command = self._queue.popleft()
-            _refuse(command, StoreUnavailable(type(error).__name__, outcome_unknown=command.outcome_unknown))
-        return None
-
     async def _announce(self) -> None:
         """NOTIFY after commits on a connection of its own: inside them it would take a lock of the whole database."""
         connection: asyncpg.Connection | None = None
@@ -236,16 +262,39 @@ class Appender:
                 try:
                     connection = connection or await self._connect()
                     await connection.execute(SQL["notify"], f"{self._lane} {self._head}")
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
-                    connection = None  # readers poll as well; the next commit announces again
+                except Exception:  # noqa: BLE001 - readers poll as well; the next commit announces again
+                    if connection is not None:
+                        connection.terminate()
+                    connection = None
         finally:
             if connection is not None:
                 connection.terminate()
 
 
-def _gone(error: asyncpg.PostgresError) -> bool:
-    """Whether the server ended the session (shutdown, crash, failover) rather than refused the statement."""
-    return isinstance(error, asyncpg.OperatorInterventionError | asyncpg.PostgresConnectionError)
+def lost(error: Exception) -> bool:
+    """Whether the session ended (shutdown, crash, failover, cut, silence) rather than refused the statement."""
+    # The client's internal error is what it raises when it is used between the server's farewell and the end of TCP.
+    return isinstance(
+        error,
+        OSError
+        | TimeoutError
+        | asyncpg.InterfaceError
+        | asyncpg.InternalClientError
+        | asyncpg.OperatorInterventionError
+        | asyncpg.PostgresConnectionError,
+    )
+
+
+def not_now(error: Exception) -> bool:
+    """Whether the statement was undone for a reason that is none of its own."""
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in NOT_NOW
+
+
+async def _hang_up(connection: asyncpg.Connection) -> None:
+    try:
+        await connection.close(timeout=HANG_UP_TIMEOUT_S)
+    except Exception:  # noqa: BLE001 - it is over either way
+        connection.terminate()
 
 
 def _answer(command: Prepared, appended: Appended) -> None:
@@ -253,12 +302,10 @@ def _answer(command: Prepared, appended: Appended) -> None:
         command.future.set_result(appended)
 
 
-def _refuse(command: Prepared, error: EventStoreError) -> None:
+def _refuse(command: Prepared, error: Exception) -> None:
     if not command.future.done():
         command.future.set_exception(error)
 
 
-def _fail(commands: list[Prepared], error: BaseException) -> None:
-    for command in commands:
-        if not command.future.done():
-            command.future.set_exception(error)
+def _give_up(command: Prepared, reason: str) -> None:
+    _refuse(command, StoreUnavailable(reason, outcome_unknown=command.outcome_unknown))

@@ -25,8 +25,8 @@ class Prepared:
     """A write whose rows are encoded, waiting for its verdict."""
 
     __slots__ = (
-        "claim_rows", "event_count", "event_rows", "footprint", "future", "key_rows", "needs_check",
-        "outcome_unknown", "size", "write",
+        "claim_rows", "event_count", "event_rows", "footprint", "future", "key_rows", "losses",
+        "needs_check", "outcome_unknown", "size", "write",
     )  # fmt: skip
 
     def __init__(
@@ -43,11 +43,14 @@ class Prepared:
         self.key_rows = key_rows
         self.event_count = sum(map(len, event_rows))
         self.size = sum(len(row[4]) for rows in event_rows for row in rows)
-        self.needs_check = any(stream.expected_version == ANY_VERSION for stream in write.streams)
+        #: Its refusal would not show as a unique violation.
+        self.needs_check = any(part.expected_version == ANY_VERSION or not part.events for part in write.streams)
         self.footprint = self._footprint()
         self.future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         #: A connection was lost while this command was under way: it may have been committed.
         self.outcome_unknown = False
+        #: How many connections were lost while this command was under way.
+        self.losses = 0
 
     def _footprint(self) -> list[Hashable]:
         """What two commands of one batch may not share: the append function decides on the state before the batch."""

@@ -9,8 +9,10 @@ from itertools import accumulate
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
+
 from eventstore.batch import Prepared
-from eventstore.envelope import NO_STREAM, Appended, Stream, slice_of
+from eventstore.envelope import NO_STREAM, Appended, Stream, StreamWrite, slice_of
 from eventstore.errors import ClaimTaken, DuplicateAppend, WrongExpectedVersion
 from eventstore.rows import EventRow
 from eventstore.sql import AnyConnection, load
@@ -45,6 +47,14 @@ async def copy_chunk(connection: AnyConnection, lane: int, commands: Sequence[Pr
     Raises:
         DuplicateAppend, WrongExpectedVersion, ClaimTaken: for the first command refused; the whole chunk is undone.
     """
+    try:
+        return await _copy(connection, lane, commands)
+    except asyncpg.UniqueViolationError:
+        await _check_versions(connection, lane, [s for c in commands for s in c.write.streams])
+        raise
+
+
+async def _copy(connection: AnyConnection, lane: int, commands: Sequence[Prepared]) -> list[Appended]:
     async with connection.transaction():
         await connection.execute(SQL["lock_lane"], lane)
         await _check(connection, lane, commands)
@@ -81,20 +91,26 @@ async def _check(connection: AnyConnection, lane: int, commands: Sequence[Prepar
                 recorded_at=row["recorded_at"],
             )  # fmt: skip
             raise DuplicateAppend(original, same_request=keyed[row["n"] - 1].request_hash == row["request_hash"])
-    # Streams that are new get their version from the unique index; only existing ones need a look.
-    streams = [s for write in writes for s in write.streams if s.expected_version != NO_STREAM]
-    if streams:
-        row = await connection.fetchrow(
-            SQL["first_conflict"], lane, [s.stream.id for s in streams], [s.stream.category for s in streams],
-            [s.expected_version for s in streams],
-        )  # fmt: skip
-        if row is not None:
-            raise WrongExpectedVersion(streams[row["n"] - 1].stream, row["expected"], row["actual"])
+    # Streams that are new get their version from the unique index; only the others need a look.
+    await _check_versions(
+        connection, lane, [s for w in writes for s in w.streams if s.expected_version != NO_STREAM or not s.events]
+    )
     claims = _claims(commands, take=True)
     if claims:
         row = await connection.fetchrow(SQL["first_claim_taken"], *_columns(claims, 4))
         if row is not None:
             raise ClaimTaken(row["kind"], row["holder"])
+
+
+async def _check_versions(connection: AnyConnection, lane: int, parts: Sequence[StreamWrite]) -> None:
+    if not parts:
+        return
+    row = await connection.fetchrow(
+        SQL["first_conflict"], lane, [p.stream.id for p in parts], [p.stream.category for p in parts],
+        [p.stream.workspace_id for p in parts], [p.expected_version for p in parts],
+    )  # fmt: skip
+    if row is not None:
+        raise WrongExpectedVersion(parts[row["n"] - 1].stream, row["expected"], row["actual"])
 
 
 def _event_rows(

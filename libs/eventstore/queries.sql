@@ -27,12 +27,13 @@ WHERE e.lane = $1 AND e.stream_id = $2 AND e.category = $3 AND e.workspace_id = 
 ORDER BY e.version
 
 -- read_streams --
--- Events of several streams at once; the caller groups them. Versions after $4[i] only.
+-- Events of several streams at once; the caller groups them. Versions after $5[i] only.
 SELECT e.lane, e.position, e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version,
        e.recorded_at, e.metadata, e.payload, e.subject_id, k.wrapped
-FROM unnest($2::uuid[], $3::text[], $4::integer[]) AS s (stream_id, category, after_version)
+FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::integer[]) AS s (stream_id, category, workspace_id, after_version)
 JOIN log.events e
-    ON e.lane = $1 AND e.stream_id = s.stream_id AND e.category = s.category AND e.version > s.after_version
+    ON e.lane = $1 AND e.stream_id = s.stream_id AND e.category = s.category AND e.workspace_id = s.workspace_id
+        AND e.version > s.after_version
 LEFT JOIN keys.subject_keys k ON k.subject_id = e.subject_id
 ORDER BY e.stream_id, e.category, e.version
 
@@ -111,20 +112,22 @@ ORDER BY c.n
 LIMIT 1
 
 -- first_conflict --
--- Of a bulk chunk: the first stream that is not at its expected version.
+-- Of a bulk chunk: the first stream that is not at its expected version, or is another workspace's.
 SELECT s.n, s.expected, s.actual
 FROM (
-    SELECT w.n, w.expected,
-           coalesce((
-               SELECT e.version
-               FROM log.events e
-               WHERE e.lane = $1 AND e.stream_id = w.stream_id AND e.category = w.category
-               ORDER BY e.version DESC
-               LIMIT 1
-           ), 0) AS actual
-    FROM unnest($2::uuid[], $3::text[], $4::integer[]) WITH ORDINALITY AS w (stream_id, category, expected, n)
+    SELECT w.n, w.expected, coalesce(l.workspace_id <> w.workspace_id, false) AS foreign_stream,
+           CASE WHEN l.workspace_id = w.workspace_id THEN l.version ELSE 0 END AS actual
+    FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::integer[]) WITH ORDINALITY
+        AS w (stream_id, category, workspace_id, expected, n)
+    LEFT JOIN LATERAL (
+        SELECT e.version, e.workspace_id
+        FROM log.events e
+        WHERE e.lane = $1 AND e.stream_id = w.stream_id AND e.category = w.category
+        ORDER BY e.version DESC
+        LIMIT 1
+    ) l ON true
 ) s
-WHERE s.expected <> s.actual
+WHERE s.foreign_stream OR s.expected <> s.actual
 ORDER BY s.n
 LIMIT 1
 
@@ -171,9 +174,13 @@ VALUES ($1, $2, $3, $4, log.chain($5, $3, $2, $4, $6), $7)
 SELECT pg_notify('rollbook_log', $1)
 
 -- load_snapshots --
-SELECT s.stream_id, s.category, s.version, s.payload, s.subject_id, k.wrapped
-FROM unnest($2::uuid[], $3::text[]) AS w (stream_id, category)
-JOIN log.snapshots s ON s.lane = $1 AND s.stream_id = w.stream_id AND s.category = w.category AND s.schema_version = $4
+-- Only where the log has the event the snapshot ends with, in the same workspace: a restored log may end before it.
+SELECT e.workspace_id, s.stream_id, s.category, s.version, s.payload, s.subject_id, k.wrapped
+FROM unnest($2::uuid[], $3::text[], $4::uuid[]) AS w (stream_id, category, workspace_id)
+JOIN log.snapshots s ON s.lane = $1 AND s.stream_id = w.stream_id AND s.category = w.category AND s.schema_version = $5
+JOIN log.events e
+    ON e.lane = s.lane AND e.stream_id = s.stream_id AND e.category = s.category AND e.version = s.version
+        AND e.workspace_id = w.workspace_id
 LEFT JOIN keys.subject_keys k ON k.subject_id = s.subject_id
 
 -- save_snapshot --
@@ -181,7 +188,8 @@ LEFT JOIN keys.subject_keys k ON k.subject_id = s.subject_id
 INSERT INTO log.snapshots (lane, stream_id, category, version, schema_version, subject_id, payload)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (lane, stream_id, category) DO UPDATE
-SET version = excluded.version, schema_version = excluded.schema_version, payload = excluded.payload
+SET version = excluded.version, schema_version = excluded.schema_version, subject_id = excluded.subject_id,
+    payload = excluded.payload
 WHERE log.snapshots.version < excluded.version OR log.snapshots.schema_version <> excluded.schema_version
 
 -- read_batches --
@@ -193,8 +201,8 @@ LIMIT $3
 
 -- read_raw --
 -- Stored columns of a stretch of positions, for verification: nothing is decrypted.
-SELECT e.position, e.recorded_at, e.version, e.schema_version, e.workspace_id, e.stream_id, e.event_id, e.subject_id,
-       e.category, e.type, e.metadata, e.payload
+SELECT e.position, e.recorded_at, e.version, e.slice, e.schema_version, e.workspace_id, e.stream_id, e.event_id,
+       e.subject_id, e.category, e.type, e.metadata, e.payload
 FROM log.events e
 WHERE e.lane = $1 AND e.position BETWEEN $2 AND $3
 ORDER BY e.position

@@ -20,9 +20,9 @@ async def load_snapshots(
 ) -> dict[Stream, tuple[int, bytes]]:
     """(version, payload) of the streams that have a snapshot of this schema version and a key to read it."""
     rows = await pool.fetch(
-        SQL["load_snapshots"], lane, [s.id for s in streams], [s.category for s in streams], schema_version
-    )
-    by_key = {(stream.id, stream.category): stream for stream in streams}
+        SQL["load_snapshots"], lane, [s.id for s in streams], [s.category for s in streams],
+        [s.workspace_id for s in streams], schema_version,
+    )  # fmt: skip
     found: dict[Stream, tuple[int, bytes]] = {}
     for row in rows:
         payload, subject_id = row["payload"], row["subject_id"]
@@ -30,7 +30,8 @@ async def load_snapshots(
             if row["wrapped"] is None:
                 continue  # erased: the stream itself tells
             payload = cipher.decrypt(subject_id, row["wrapped"], payload, _CONTEXT + row["stream_id"].bytes)
-        found[by_key[row["stream_id"], row["category"]]] = row["version"], payload
+        stream = Stream(row["workspace_id"], row["category"], row["stream_id"])
+        found[stream] = row["version"], payload
     return found
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from eventstore import bulk, snapshots
-from eventstore.appender import SQL, Appender, AppendObserver
+from eventstore.appender import SQL, Appender, AppendObserver, lost, not_now
 from eventstore.batch import KeyRow, Prepared
 from eventstore.cipher import SubjectCipher
 from eventstore.envelope import (
@@ -25,7 +25,7 @@ from eventstore.envelope import (
     Write,
     slice_of,
 )
-from eventstore.errors import PositionGap, SubjectErased
+from eventstore.errors import PositionGap, StoreUnavailable, SubjectErased
 from eventstore.rows import EventRow, RowCodec, encode_metadata
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ VERSION_MAX: Final = 2**31 - 1
 POSITION_MAX: Final = 2**63 - 1
 SUBJECT_KEYS_MAX: Final = 200_000
 STATEMENT_TIMEOUT_S: Final = 30
+CLOSE_TIMEOUT_S: Final = 3.0
 
 
 class EventStore:
@@ -59,6 +60,7 @@ class EventStore:
         self._appenders: dict[int, Appender] = {}
         self._slice_lanes: list[int] = []
         self._subject_keys: dict[UUID, bytes] = {}
+        self._closing = False
 
     @classmethod
     async def open(
@@ -74,9 +76,14 @@ class EventStore:
         return store
 
     async def close(self) -> None:
-        """Commits what is queued, then disconnects."""
+        """Commits what is queued, then disconnects; a database that does not answer is not waited for."""
+        self._closing = True
         await asyncio.gather(*(appender.close() for appender in self._appenders.values()))
-        await self.pool.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.pool.close()
+        except TimeoutError:
+            self.pool.terminate()
 
     def lane_of(self, workspace_id: UUID) -> int:
         return self._slice_lanes[slice_of(workspace_id)]
@@ -92,6 +99,7 @@ class EventStore:
             StoreUnavailable: PostgreSQL stayed away; repeat with the same idempotency key.
             Overloaded: too many appends are waiting; nothing was written.
         """
+        self._refuse_when_closing()
         command = await self._prepare(write)
         return await self._appender(self.lane_of(write.workspace_id)).append(command)
 
@@ -102,20 +110,32 @@ class EventStore:
         live commands get their turn. Raises like `append` for the first refused write: its chunk is undone as a whole,
         earlier chunks stand (repeat with the same idempotency keys, or send the chunk's writes through `append`).
         """
+        self._refuse_when_closing()
         answers: list[Appended] = []
         for lane in sorted({self.lane_of(write.workspace_id) for write in writes}):
             commands = [await self._prepare(w) for w in writes if self.lane_of(w.workspace_id) == lane]
+            appender = self._appender(lane)
             for chunk in bulk.chunks(commands):
-                async with self.pool.acquire() as connection:
-                    started = time.perf_counter()
-                    appended = await bulk.copy_chunk(connection, lane, chunk)
-                self._appender(lane).announce(appended[-1].last_position)
+                started = time.perf_counter()
+                appended = await self._copy(lane, chunk)
+                appender.announce(appended[-1].last_position)
                 if self._observer is not None:
                     events = sum(command.event_count for command in chunk)
                     seconds = time.perf_counter() - started
                     self._observer.committed(lane, len(chunk), events, seconds, appended[-1].last_position)
                 answers.extend(appended)
         return answers
+
+    async def _copy(self, lane: int, chunk: Sequence[Prepared]) -> list[Appended]:
+        sent = False
+        try:
+            async with self.pool.acquire() as connection:
+                sent = True
+                return await bulk.copy_chunk(connection, lane, chunk)
+        except Exception as error:
+            if lost(error) or not_now(error):
+                raise StoreUnavailable(type(error).__name__, outcome_unknown=sent and lost(error)) from error
+            raise
 
     async def read_stream(
         self, stream: Stream, *, after_version: int = 0, to_version: int = VERSION_MAX,
@@ -143,12 +163,11 @@ class EventStore:
                 lane,
                 [streams[n].id for n in wanted],
                 [streams[n].category for n in wanted],
+                [streams[n].workspace_id for n in wanted],
                 [after_versions[n] if after_versions else 0 for n in wanted],
             )
             for event in self._decode_streams(rows):
-                # A stream id guessed from another workspace finds nothing.
-                if (events := found.get(event.stream)) is not None:
-                    events.append(event)
+                found[event.stream].append(event)
         return found
 
     async def read_lane(
@@ -213,8 +232,11 @@ class EventStore:
 
     async def load_snapshots(self, streams: Sequence[Stream], schema_version: int) -> dict[Stream, tuple[int, bytes]]:
         """(version, state) of those streams that have a readable snapshot of this schema version."""
-        lane = self.lane_of(streams[0].workspace_id)
-        return await snapshots.load_snapshots(self.pool, self._cipher, lane, streams, schema_version)
+        found: dict[Stream, tuple[int, bytes]] = {}
+        for lane in {self.lane_of(stream.workspace_id) for stream in streams}:
+            wanted = [stream for stream in streams if self.lane_of(stream.workspace_id) == lane]
+            found |= await snapshots.load_snapshots(self.pool, self._cipher, lane, wanted, schema_version)
+        return found
 
     async def save_snapshot(
         self, stream: Stream, *, version: int, schema_version: int, payload: bytes, subject_id: UUID | None
@@ -228,6 +250,7 @@ class EventStore:
 
     def _appender(self, lane: int) -> Appender:
         if (appender := self._appenders.get(lane)) is None:
+            self._refuse_when_closing()
             appender = self._appenders[lane] = Appender(lane, self.connect, self._observer)
         return appender
 
@@ -257,7 +280,8 @@ class EventStore:
                 wrapped = await self._subject_key(stream_write, key_rows)
             event_rows.append(self._rows.encode(stream_write, wrapped, metadata))
         claim_rows = [
-            (c.kind, self._claim_hmac(write.workspace_id, c.kind, c.value), c.holder, c.take) for c in write.claims
+            (c.kind, self._claim_hmac(write.workspace_id, c.kind, c.value), c.holder, c.take)
+            for c in dict.fromkeys(write.claims)
         ]
         return Prepared(write, event_rows, claim_rows, key_rows)
 
@@ -270,11 +294,24 @@ class EventStore:
             return wrapped
         known = self._subject_keys.get(subject_id)
         if known is None:
-            known = await self.pool.fetchval(SQL["subject_key"], subject_id)
-            if known is None:
-                raise SubjectErased(subject_id)
+            known = await self._fetch_key(subject_id)
             self._remember_key(subject_id, known)
         return known
+
+    async def _fetch_key(self, subject_id: UUID) -> bytes:
+        try:
+            wrapped: bytes | None = await self.pool.fetchval(SQL["subject_key"], subject_id)
+        except Exception as error:
+            if lost(error) or not_now(error):
+                raise StoreUnavailable(type(error).__name__, outcome_unknown=False) from error
+            raise
+        if wrapped is None:
+            raise SubjectErased(subject_id)
+        return wrapped
+
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise StoreUnavailable("the event store is closing", outcome_unknown=False)
 
     def _remember_key(self, subject_id: UUID, wrapped: bytes) -> None:
         if len(self._subject_keys) >= SUBJECT_KEYS_MAX:
@@ -289,6 +326,8 @@ class EventStore:
 def _check(write: Write, stream_write: StreamWrite) -> None:
     if stream_write.stream.workspace_id != write.workspace_id:
         raise ValueError(f"{stream_write.stream} is not of workspace {write.workspace_id}")
+    if stream_write.expected_version < ANY_VERSION:
+        raise ValueError(f"{stream_write.stream}: no version is {stream_write.expected_version}")
     if stream_write.expected_version == ANY_VERSION and write.idempotency_key is None:
         # Without a version there is nothing else by which a lost answer could be told from a lost write.
         raise ValueError(f"{stream_write.stream}: appending at any version needs an idempotency key")

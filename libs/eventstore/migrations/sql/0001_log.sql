@@ -259,6 +259,18 @@ BEGIN
     -- Taken first and as its own statement: each statement below gets a snapshot that shows all earlier commits of
     -- the lane, so that no check can race and head + 1 is right. Held through the flush of COMMIT.
     PERFORM pg_advisory_xact_lock(1382836331, p_lane);
+    -- That a stream has gone past its expected version is a unique violation below; that it has not yet reached it, or
+    -- is another workspace's, is not.
+    IF EXISTS (
+        SELECT FROM unnest(s_command, s_stream, s_category, s_expected) AS w (command, stream_id, category, expected)
+        WHERE w.expected > 0 AND c_workspace[w.command] IS DISTINCT FROM (
+            SELECT e.workspace_id
+            FROM log.events e
+            WHERE e.lane = p_lane AND e.stream_id = w.stream_id AND e.category = w.category AND e.version = w.expected
+        )
+    ) THEN
+        RAISE unique_violation USING MESSAGE = 'a stream is not at its expected version';
+    END IF;
     RETURN QUERY
     SELECT 0, NULL::text, w.head, 0, w.batch_time, NULL::bytea, NULL::uuid
     FROM log.write_batch(
@@ -310,19 +322,22 @@ BEGIN
         JOIN log.idempotency i ON i.workspace_id = c_workspace[c.n] AND i.key = c_key[c.n];
     END IF;
 
+    -- A stream of another workspace is a conflict whatever was expected, and looks as if it had no events.
     SELECT array_agg(s.actual ORDER BY s.n),
-           array_agg(s.n::integer) FILTER (WHERE s.expected >= 0 AND s.expected <> s.actual)
+           array_agg(s.n::integer) FILTER (WHERE s.foreign_stream OR s.expected >= 0 AND s.expected <> s.actual)
     INTO v_versions, v_found
     FROM (
-        SELECT w.n, w.expected,
-               coalesce((
-                   SELECT e.version
-                   FROM log.events e
-                   WHERE e.lane = p_lane AND e.stream_id = w.stream_id AND e.category = w.category
-                   ORDER BY e.version DESC
-                   LIMIT 1
-               ), 0) AS actual
-        FROM unnest(s_stream, s_category, s_expected) WITH ORDINALITY AS w (stream_id, category, expected, n)
+        SELECT w.n, w.expected, coalesce(l.workspace_id <> c_workspace[w.command], false) AS foreign_stream,
+               CASE WHEN l.workspace_id = c_workspace[w.command] THEN l.version ELSE 0 END AS actual
+        FROM unnest(s_command, s_stream, s_category, s_expected) WITH ORDINALITY
+            AS w (command, stream_id, category, expected, n)
+        LEFT JOIN LATERAL (
+            SELECT e.version, e.workspace_id
+            FROM log.events e
+            WHERE e.lane = p_lane AND e.stream_id = w.stream_id AND e.category = w.category
+            ORDER BY e.version DESC
+            LIMIT 1
+        ) l ON true
     ) s;
     IF v_found IS NOT NULL THEN
         RETURN QUERY
@@ -335,6 +350,7 @@ BEGIN
     END IF;
 
     IF cardinality(k_command) > 0 THEN
+        -- What the command itself releases is free for it; the write releases before it takes.
         SELECT array_agg(k.n::integer) FILTER (WHERE x.holder <> k.holder),
                coalesce(array_agg(k.n::integer) FILTER (WHERE x.holder = k.holder), '{}')
         INTO v_found, v_held
@@ -342,7 +358,12 @@ BEGIN
             AS k (command, kind, value_hmac, holder, take, n)
         JOIN log.claims x
             ON x.workspace_id = c_workspace[k.command] AND x.kind = k.kind AND x.value_hmac = k.value_hmac
-        WHERE k.take;
+        WHERE k.take AND NOT EXISTS (
+            SELECT FROM unnest(k_command, k_kind, k_value, k_holder, k_take)
+                AS r (command, kind, value_hmac, holder, take)
+            WHERE NOT r.take AND r.command = k.command AND r.kind = k.kind AND r.value_hmac = k.value_hmac
+                AND r.holder = x.holder
+        );
         IF v_found IS NOT NULL THEN
             RETURN QUERY
             SELECT DISTINCT ON (k_command[f.n]) k_command[f.n], 'claim', NULL::bigint, 0, NULL::timestamptz,
