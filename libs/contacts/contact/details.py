@@ -35,11 +35,9 @@ EMPTY_ADDRESS: Final = Address()
 
 def created_fields(details: Details) -> dict[str, Any]:
     """What `ContactCreated` is built from: all that is wanted and not empty; sets sorted, tags unique but for case."""
-    fields: dict[str, Any] = {}
-    for name in SCALAR_FIELDS:
-        value = getattr(details, name)
-        if value is not UNSET and value is not None:
-            fields[name] = value
+    fields: dict[str, Any] = {
+        name: value for name in SCALAR_FIELDS if (value := getattr(details, name)) is not UNSET and value is not None
+    }
     if details.address:
         address = patched_address(None, details.address)
         if address is not None:

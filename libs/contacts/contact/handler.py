@@ -156,12 +156,18 @@ class ContactRules:
 
     def claims(self, before: Contact, after: Contact) -> Iterable[Claim]:
         """Taken by a present contact, released by a deleted one, moved with an edit."""
-        for kind in UNIQUE_KINDS:
-            yield from _moved(kind, before.id, _held(before, kind), _held(after, kind))
-        for by, kind in UPSERT_CLAIMS.items():
-            old, new = _held(before, by), _held(after, by)
-            if old is not None and old != new:
-                yield Claim(kind=kind, value=upsert_key(by, old), holder=before.id, take=False)
+        if not before.exists:
+            return [Claim(kind=kind, value=v, holder=after.id) for kind in UNIQUE_KINDS if (v := getattr(after, kind))]
+        return list(_moved_claims(before, after))
+
+
+def _moved_claims(before: Contact, after: Contact) -> Iterator[Claim]:
+    for kind in UNIQUE_KINDS:
+        yield from _moved(kind, before.id, _held(before, kind), _held(after, kind))
+    for by, kind in UPSERT_CLAIMS.items():
+        old, new = _held(before, by), _held(after, by)
+        if old is not None and old != new:
+            yield Claim(kind=kind, value=upsert_key(by, old), holder=before.id, take=False)
 
 
 def _held(contact: Contact, field: str) -> str | None:
