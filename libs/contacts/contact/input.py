@@ -27,7 +27,7 @@ from contacts.workspace.state import Workspace
 T = TypeVar("T")
 
 
-class _Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class _Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """Shared shape of what callers send: unknown fields are refused."""
 
 

@@ -33,7 +33,7 @@ COUNT_MAX = 1_000_000_000
 DAYS_MAX = 36_500
 
 
-class _Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Shared shape of what callers send: unknown fields are refused."""
 
 
