@@ -57,8 +57,6 @@ def load(environment: Mapping[str, str] | None = None, *, needed: Collection[str
                 problems.append(f"{field.variable} is not set: give {field.wanted}{_or_file(field)}")
         except ValueError as error:
             problems.append(str(error))
-    if values.get("jwks_url") and not values.get("jwt_issuer"):
-        problems.append("ROLLBOOK_JWT_ISSUER is not set, and ROLLBOOK_JWKS_URL needs it: give the issuer's name")
     if problems:
         raise InvalidSettings(problems)
     return Settings(**values)
@@ -165,7 +163,6 @@ CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "database_url": _starts_with("postgresql://", "postgres://"),
     "database_query_url": _starts_with("postgresql://", "postgres://"),
     "nats_url": _starts_with("nats://", "tls://"),
-    "jwks_url": _starts_with("https://", "http://127.0.0.1", "http://localhost"),
     "master_key": parse_master_keys,
     "bootstrap_key": _long_enough,
 }

@@ -85,18 +85,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "The workspace that `bootstrap_key` owns, made when it does not exist. Unset: a new one.", wanted="a UUID"
         ),
     ] = None
-    jwks_url: Annotated[
-        str,
-        _setting(
-            "Where the public keys of the JWT issuer are. Unset: only API keys are accepted.", wanted="an https URL"
-        ),
-    ] = ""
-    jwt_issuer: Annotated[
-        str, _setting("The `iss` a JWT must carry. Needed with `jwks_url`.", wanted="the issuer's name, usually a URL")
-    ] = ""
-    jwt_audience: Annotated[
-        str, _setting("The `aud` a JWT must carry.", wanted="this installation's name at the issuer")
-    ] = "rollbook"
 
     # -- HTTP ----------------------------------------------------------------------------------------------------
     api_host: Annotated[

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -94,7 +94,7 @@ async def findings(data_dir: Path | None) -> AsyncIterator[Finding]:
     folder = DataFolder(settings.data_dir)
     running = folder.running() if folder.is_locked() else None
     yield _folder(folder)
-    yield _disk(folder)
+    yield judge_disk(folder)
     if running is None:
         yield _port(settings)
         for finding in _wheels(settings, folder):
@@ -130,7 +130,7 @@ def _folder(folder: DataFolder) -> Finding:
     return good(f"data folder {folder.path}" + ("" if folder.path.exists() else " (made at the first start)"))
 
 
-def _disk(folder: DataFolder) -> Finding:
+def judge_disk(folder: DataFolder) -> Finding:
     nearest = folder.path
     while not nearest.exists():
         nearest = nearest.parent
@@ -193,7 +193,7 @@ async def _database(url: str, master_key: str) -> AsyncIterator[Finding]:
         facts = await connection.fetchrow(QUERIES["database_facts"])
         here = datetime.now(UTC)
         assert facts is not None
-        for finding in _database_facts(facts, place, here):
+        for finding in judge_database(dict(facts), place, here):
             yield finding
         async for finding in _schema(connection, url, master_key):
             yield finding
@@ -201,7 +201,7 @@ async def _database(url: str, master_key: str) -> AsyncIterator[Finding]:
         await connection.close()
 
 
-def _database_facts(facts: asyncpg.Record, place: str, here: datetime) -> Iterator[Finding]:
+def judge_database(facts: Mapping[str, Any], place: str, here: datetime) -> Iterator[Finding]:
     if facts["version"] < DATABASE_VERSION_MIN:
         yield wrong(
             f"the database {place} is PostgreSQL {facts['version_text']}", "Rollbook needs PostgreSQL 16 or newer"

@@ -53,7 +53,9 @@ class DataFolder:
         Raises ServerFailed when another one holds it, or when the folder cannot be written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o755)
+            # When we are root, PostgreSQL's account has to pass through; nobody needs to look into the logs.
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o711 if os.geteuid() == 0 else 0o700)
+            self.logs.mkdir(exist_ok=True, mode=0o700)
             descriptor = os.open(self.path / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise ServerFailed(

@@ -46,9 +46,13 @@ class LogFollower:
 
 
 def important(line: str) -> tuple[str, str]:
-    """Level and text of a line worth showing, and two empty strings for others. What is no JSON is shown as it is."""
+    """Level and text of a line worth showing, and two empty strings for others.
+
+    What is no JSON comes from before the log was set up; of a traceback only the error itself is shown.
+    """
     if not line.startswith("{"):
-        return ("error", line) if line.strip() else ("", "")
+        worth = line.strip() and not line.startswith((" ", "\t", "Traceback "))
+        return ("error", line) if worth else ("", "")
     try:
         said: dict[str, Any] = json.loads(line)
     except ValueError:

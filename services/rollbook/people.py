@@ -139,7 +139,11 @@ def _numbering(country: str) -> tuple[re.Pattern[str], str, int]:
     metadata = phonenumbers.PhoneMetadata.metadata_for_region(country)
     mobile = metadata.mobile if metadata else None
     # Every country of PLACES has mobile numbers with an example.
-    assert metadata and mobile and mobile.national_number_pattern and mobile.example_number and metadata.country_code
+    assert metadata
+    assert mobile
+    assert mobile.national_number_pattern
+    assert mobile.example_number
+    assert metadata.country_code
     return re.compile(mobile.national_number_pattern), mobile.example_number, metadata.country_code
 
 

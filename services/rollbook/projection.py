@@ -11,14 +11,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from contacts.catalog import CODEC, PROJECTIONS
 from eventstore import parked
-from eventstore.builds import BuildBusy, NoSuchBuild
 from eventstore.cipher import Keyring
+from eventstore.errors import BuildBusy, NeverLevel, NoSuchBuild, VerificationFailed
 from eventstore.projection import Projection
 from eventstore.rebuild import Rebuild, RebuildProgress, Rebuilt
 from eventstore.store import EventStore
-from eventstore.swap import NeverLevel, VerificationFailed
 from rollbook.context import console, data_dir_option, fail, run, settings_of
-from rollbook.status import QUERIES, connect, parked_table, states_table
+from rollbook.status import connect, read_models
 from servicekit.settings import Settings
 
 NAMES = [projection.name for projection in PROJECTIONS]
@@ -71,10 +70,7 @@ def _projection(name: str) -> Projection:
 async def _list(database_url: str) -> None:
     connection = await connect(database_url)
     try:
-        heads = {row["lane"]: row["position"] for row in await connection.fetch(QUERIES["lane_heads"])}
-        console.print(states_table(await connection.fetch(QUERIES["projection_states"]), heads))
-        if rows := await connection.fetch(QUERIES["parked_keys"], None):
-            console.print(parked_table(rows))
+        console.print(*await read_models(connection), sep="\n")
     finally:
         await connection.close()
 

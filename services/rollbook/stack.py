@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from contacts.catalog import CODEC
 from contacts.errors import Refusal
@@ -30,7 +31,8 @@ from rollbook.folder import DataFolder, Running
 from rollbook.supervisor import Program, Supervisor
 from servicekit.settings import Settings, parse_master_keys
 
-READY_TIMEOUT_S: Final = 60.0
+READY_WAIT_S: Final = 60.0
+START_CRASHES_MAX: Final = 3
 DATABASE: Final = "rollbook"
 #: Stopping takes 2.5 s for our processes and 2 s for the servers at most, so 5 s in all are kept.
 GRACE_S: Final = 2.0
@@ -149,17 +151,17 @@ class Stack:
     async def _wait_ready(self) -> None:
         addresses = {"api": (_reachable(self.settings.api_host), self.settings.api_port)}
         addresses |= {name: ("127.0.0.1", port) for name, port in self._metrics_ports.items()}
-        async with asyncio.TaskGroup() as waiting:
-            for name, (host, port) in addresses.items():
-                waiting.create_task(self._wait_for(name, host, port))
+        await asyncio.gather(*(self._wait_for(name, *address) for name, address in addresses.items()))
 
     async def _wait_for(self, name: str, host: str, port: int) -> None:
         began = time.monotonic()
-        while not await answers(host, port, "/readyz"):
-            if time.monotonic() - began > READY_TIMEOUT_S:
-                raise ServerFailed(
-                    f"{name} is not ready after {READY_TIMEOUT_S:.0f} s; its log: {self.folder.logs / name}.log"
-                )
+        while (missing := await not_ready(host, port)) is not None:
+            if self.supervisor.crashes.get(name, 0) >= START_CRASHES_MAX:
+                raise ServerFailed(f"{name} ends again and again; its log: {self.folder.logs / name}.log")
+            if time.monotonic() - began > READY_WAIT_S:
+                # A read model of a long log may be under way; the rest can be used meanwhile.
+                self._say(f"{name} is not ready after {READY_WAIT_S:.0f} s: {missing}; it goes on by itself")
+                return
             await asyncio.sleep(0.05)
         self._say(f"{name} is ready ({time.monotonic() - began:.1f} s)")
 
@@ -206,17 +208,22 @@ async def check_master_key(database_url: str, keys: Mapping[int, bytes]) -> None
             ) from None
 
 
-async def answers(host: str, port: int, path: str) -> bool:
-    """Whether an HTTP server answers `path` with 200 now."""
+async def not_ready(host: str, port: int) -> str | None:
+    """None when the process that serves `/readyz` there is ready, else what it is waiting for."""
     try:
         async with asyncio.timeout(3):
             reader, writer = await asyncio.open_connection(host, port)
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-            status = await reader.readline()
+            writer.write(f"GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
             writer.close()
-            return status.split()[1:2] == [b"200"]
+            if head.split()[1:2] == [b"200"]:
+                return None
+            checks = msgspec.json.decode(body)["checks"]
+            return ", ".join(f"{name}: {state}" for name, state in checks.items() if state != "ok")
     except (OSError, TimeoutError):
-        return False
+        return "it does not answer yet"
+    except (ValueError, KeyError, AttributeError):
+        return "its answer is not understood"
 
 
 def _reachable(host: str) -> str:

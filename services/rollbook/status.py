@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -15,12 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from eventstore import sql
+from eventstore import status as states
+from eventstore.status import BuildStatus
 from rollbook.context import console, data_dir_option, run, settings_of
 from rollbook.embedded.process import ServerFailed
 
 WATCH_INTERVAL_S: Final = 1.0
 #: May read everything that is shown here, and no contact.
 ROLE: Final = "rollbook_projector"
+STATE_COLOURS: Final = {"live": "green", "building": "yellow", "retired": "dim", "failed": "red"}
 QUERIES: Final = sql.load("rollbook", "queries.sql")
 
 
@@ -55,68 +59,65 @@ async def connect(database_url: str) -> asyncpg.Connection:
 
 
 async def picture(connection: asyncpg.Connection) -> RenderableType:
-    heads = await connection.fetch(QUERIES["lane_heads"])
-    states = await connection.fetch(QUERIES["projection_states"])
-    parked = await connection.fetch(QUERIES["parked_keys"], None)
-    parts: list[RenderableType] = [_heads(heads), states_table(states, {row["lane"]: row["position"] for row in heads})]
+    """What `rollbook status` shows."""
+    return Group(await _heads(connection), "", *await read_models(connection))
+
+
+async def read_models(connection: asyncpg.Connection) -> list[RenderableType]:
+    """A table of all builds, and one of the keys that are parked, if there are any."""
+    builds = await states.status(connection)
+    parked = [build for build in builds if build.parked]
+    tables: list[RenderableType] = [_builds(builds)]
     if parked:
-        parts.append(parked_table(parked))
-    return Group(*parts)
+        tables += ["", _parked(parked)]
+    return tables
 
 
-def _heads(heads: list[asyncpg.Record]) -> Text:
-    text = Text()
-    for row in heads:
+async def _heads(connection: asyncpg.Connection) -> Text:
+    lines = []
+    for row in await connection.fetch(QUERIES["lane_heads"]):
         written = f", last written {_ago(row['recorded_at'])}" if row["recorded_at"] else ""
-        text.append(f"Log lane {row['lane']}: {row['position']:,} events{written}\n")
-    return text
+        lines.append(f"Log, lane {row['lane']}: {row['position']:,} events{written}")
+    return Text("\n".join(lines))
 
 
-def states_table(states: list[asyncpg.Record], heads: dict[int, int]) -> Table:
-    """One line per build and lane; `heads` are the positions of the log."""
+def _builds(builds: Sequence[BuildStatus]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in ("Read model", "Build", "State", "Lane"):
+    for column in ("Read model", "Build", "State"):
         table.add_column(column)
-    for column in ("Position", "Behind", "Lag", "Parked"):
+    for column in ("Behind", "Lag", "Parked"):
         table.add_column(column, justify="right")
     table.add_column("")
-    for row in states:
-        behind = max(0, heads.get(row["lane"], 0) - (row["position"] or 0))
+    for build in builds:
+        troubles = sorted({unit.trouble for unit in build.units if unit.trouble})
+        orphaned = build.state == "live" and any(unit.owner is None for unit in build.units)
         table.add_row(
-            row["name"],
-            f"{row['build']} (v{row['code_version']})",
-            Text(row["state"], style={"live": "green", "failed": "red"}.get(row["state"], "yellow")),
-            str(row["lane"]),
-            f"{row['position'] or 0:,}",
-            f"{behind:,}",
-            f"{row['lag_s']:.1f} s",
-            Text(str(row["parked"]), style="red" if row["parked"] else ""),
-            Text(_note(row), style="red" if row["trouble"] else "dim"),
+            build.name,
+            f"{build.build} (version {build.code_version})",
+            Text(build.state, style=STATE_COLOURS.get(build.state, "")),
+            f"{build.lag_events:,}" if build.state != "retired" else "",
+            f"{build.lag_ms / 1000:.1f} s" if build.state != "retired" else "",
+            Text(f"{build.parked_keys:,}", style="red" if build.parked else ""),
+            Text("; ".join(troubles) or ("no projector keeps it" if orphaned else ""), style="red"),
         )
     return table
 
 
-def _note(row: asyncpg.Record) -> str:
-    if row["trouble"]:
-        return str(row["trouble"])
-    if row["state"] == "live" and not row["owners"]:
-        return "no projector keeps it"
-    return ""
-
-
-def parked_table(parked: list[asyncpg.Record]) -> Table:
-    table = Table(title="Parked keys", title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in ("Read model", "Key", "At position", "Tries", "Since", "Why"):
+def _parked(builds: Sequence[BuildStatus]) -> Table:
+    table = Table(title="Parked", title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for column in ("Read model", "Keys", "For example", "At position", "Tries", "Since", "Why"):
         table.add_column(column)
-    for row in parked:
-        table.add_row(
-            row["name"],
-            str(row["key"]),
-            f"{row['lane']}.{row['position']}",
-            str(row["attempts"]),
-            _ago(row["since"]),
-            row["error"],
-        )
+    for build in builds:
+        for reason in build.parked:
+            table.add_row(
+                f"{build.name} build {build.build}",
+                f"{reason.keys:,}",
+                str(reason.example_key),
+                str(reason.example_position),
+                str(reason.attempts),
+                _ago(reason.since),
+                reason.error,
+            )
     return table
 
 

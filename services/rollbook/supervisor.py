@@ -78,6 +78,8 @@ class Supervisor:
         self.processes: list[Supervised] = []
         self._watches: list[asyncio.Task[None]] = []
         self._calls: set[asyncio.Future[None]] = set()
+        #: Crashes in a row by name; a long healthy run sets it back to 0.
+        self.crashes: dict[str, int] = {}
 
     async def start(self, supervised: Supervised) -> None:
         """Raises ServerFailed when the first start fails; later ones are repeated."""
@@ -107,13 +109,11 @@ class Supervisor:
                     os.kill(each.pid, signal.SIGKILL)
 
     async def _watch(self, supervised: Supervised) -> None:
-        crashes = 0
         while True:
             started_at = time.monotonic()
             code = await _ended(supervised)
-            if time.monotonic() - started_at > HEALTHY_AFTER_S:
-                crashes = 0
-            crashes += 1
+            healthy = time.monotonic() - started_at > HEALTHY_AFTER_S
+            crashes = self.crashes[supervised.name] = 1 if healthy else self.crashes.get(supervised.name, 0) + 1
             what = f"{supervised.name} {_how(code)}"
             if code == EXIT_MISCONFIGURED:
                 self._say(f"{what}: its settings are wrong, it is not started again\n{_end_of(supervised.log)}")

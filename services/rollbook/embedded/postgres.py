@@ -42,9 +42,10 @@ SETTINGS: Final[Mapping[str, str]] = {
     "log_min_messages": "warning",
     "log_timezone": "UTC",
     "timezone": "UTC",
-    # Statements hold personal data in their parameters: an error is logged without them.
+    # Statements and details of errors hold personal data: errors are logged without them.
     "log_min_error_statement": "panic",
     "log_parameter_max_length_on_error": "0",
+    "log_error_verbosity": "terse",
 }
 WITHOUT_DURABILITY: Final[Mapping[str, str]] = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 

@@ -1,0 +1,86 @@
+"""`rollbook seed`: through the real log, once, and going on where it was cut short."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from uuid import UUID
+
+import psycopg
+import pytest
+from rich.console import Console
+
+from contacts.catalog import CODEC
+from contacts.workspace.bootstrap import bootstrap
+from contacts.workspace.directory import Workspaces
+from contacts.workspace.handler import WorkspaceHandler
+from eventstore.cipher import Keyring
+from eventstore.store import EventStore
+from rollbook.seed import Plan, seed_contacts
+
+SECRET = bytes(32)
+KEY = base64.b64encode(SECRET).decode()
+
+
+async def new_workspace(database: str) -> UUID:
+    store = await EventStore.open(database, codec=CODEC, keyring=Keyring.from_secret(SECRET), pool_size=2)
+    try:
+        return (await bootstrap(store, WorkspaceHandler(store, Workspaces(store)))).workspace_id
+    finally:
+        await store.close()
+
+
+def counts(database: str) -> Counter[str]:
+    with psycopg.connect(database) as connection:
+        rows = connection.execute("SELECT type, count(*) FROM log.events WHERE category = 'contact' GROUP BY type")
+        return Counter({row[0]: row[1] for row in rows})
+
+
+def said() -> tuple[Console, io.StringIO]:
+    output = io.StringIO()
+    return Console(file=output, width=200), output
+
+
+async def test_contacts_come_with_their_history_and_only_once(database: str) -> None:
+    plan = Plan(await new_workspace(database), contacts=600, days=90, seed=7)
+    console, output = said()
+    await seed_contacts(database, KEY, plan, console)
+    seeded = counts(database)
+    assert seeded["contact.created"] == 600
+    assert min(seeded[kind] for kind in ("contact.details_changed", "contact.tagged", "contact.deleted")) > 20
+    assert "600 contacts with" in output.getvalue()
+    await seed_contacts(database, KEY, plan, console)
+    assert counts(database) == seeded
+    assert "there already" in output.getvalue()
+
+
+async def test_cut_short_it_goes_on_with_the_same_contacts(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(await new_workspace(database), contacts=600, days=90, seed=7)
+    append_bulk = EventStore.append_bulk
+    calls = 0
+
+    async def failing(self: EventStore, writes: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise ConnectionError("cut")
+        return await append_bulk(self, writes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(EventStore, "append_bulk", failing)
+    with pytest.raises(ConnectionError):
+        await seed_contacts(database, KEY, plan, said()[0])
+    part = counts(database)
+    assert part["contact.created"] > 0
+    await seed_contacts(database, KEY, plan, said()[0])
+    assert counts(database)["contact.created"] == 600
+    with psycopg.connect(database) as connection:
+        row = connection.execute(
+            "SELECT count(DISTINCT stream_id) FROM log.events WHERE category = 'contact'"
+        ).fetchone()
+    assert row == (600,)
+
+
+async def test_a_workspace_that_does_not_exist_is_refused(database: str) -> None:
+    with pytest.raises(SystemExit):
+        await seed_contacts(database, KEY, Plan(UUID(int=7), contacts=10, days=90, seed=7), said()[0])
