@@ -36,7 +36,7 @@ from contacts_bridge.broker import (
     raise_refusal,
 )
 from contacts_bridge.cloudevent import CONTENT_TYPE
-from contacts_bridge.definitions import EVENTS
+from contacts_bridge.definitions import EVENTS, EVENTS_SUBJECTS
 from contacts_bridge.errors import AlreadyStored, BrokerRefusal, BrokerUnavailable, Fenced
 from eventstore.envelope import parse_position
 
@@ -77,30 +77,38 @@ async def read_tail(broker: Broker) -> Tail:
     # The fence first: a message that comes in between then makes the fence too old, which refuses our next batch.
     # The other way round the fence would let us add what is there already.
     state = (await broker.api(f"STREAM.INFO.{EVENTS}"))["state"]
+    if not state["messages"]:
+        return Tail(sequence=state["last_seq"])
+    found = await _message(broker, seq=state["last_seq"])
+    if found is None:
+        # Somebody removed the last ones. Not asked as ">", which looks no further than the last sequence.
+        found = await _message(broker, last_by_subj=EVENTS_SUBJECTS)
+    while found is not None:
+        lanes = _header(found.get("hdrs", ""), LANES_HEADER)
+        if lanes is not None:
+            positions = dict(parse_position(token) for token in lanes.split(","))
+            last = next(iter(positions)), _event_id(found["data"])
+            return Tail(sequence=state["last_seq"], positions=positions, last=last)
+        # Somebody else wrote into our subjects: what counts is the relay's last message before it.
+        found = await _before(broker, found["seq"], state["first_seq"])
+    return Tail(sequence=state["last_seq"])
+
+
+async def _before(broker: Broker, sequence: int, first: int) -> dict[str, Any] | None:
+    for earlier in range(sequence - 1, first - 1, -1):
+        if (message := await _message(broker, seq=earlier)) is not None:
+            return message
+    return None
+
+
+async def _message(broker: Broker, **which: Any) -> dict[str, Any] | None:
     try:
-        found = (await broker.api(f"STREAM.MSG.GET.{EVENTS}", {"last_by_subj": ">"}))["message"]
-        while (lanes := _header(found.get("hdrs", ""), LANES_HEADER)) is None:
-            # Somebody else wrote into our subjects: what counts is the relay's last message before it.
-            found = await _before(broker, found["seq"], state["first_seq"])
+        message: dict[str, Any] = (await broker.api(f"STREAM.MSG.GET.{EVENTS}", which))["message"]
     except BrokerRefusal as refusal:
         if refusal.code != MESSAGE_NOT_FOUND:
             raise
-        return Tail(sequence=state["last_seq"])
-    positions = dict(parse_position(token) for token in lanes.split(","))
-    lane = next(iter(positions))
-    return Tail(sequence=state["last_seq"], positions=positions, last=(lane, _event_id(found["data"])))
-
-
-async def _before(broker: Broker, sequence: int, first: int) -> dict[str, Any]:
-    for earlier in range(sequence - 1, first - 1, -1):
-        try:
-            message: dict[str, Any] = (await broker.api(f"STREAM.MSG.GET.{EVENTS}", {"seq": earlier}))["message"]
-        except BrokerRefusal as refusal:
-            if refusal.code != MESSAGE_NOT_FOUND:
-                raise
-        else:
-            return message
-    raise BrokerRefusal(MESSAGE_NOT_FOUND, "no message of a relay")
+        return None
+    return message
 
 
 async def add(broker: Broker, batch: Sequence[Outgoing], tail: Tail, *, again: bool = False) -> Tail:
@@ -122,7 +130,7 @@ async def add(broker: Broker, batch: Sequence[Outgoing], tail: Tail, *, again: b
             message, headers = last
             answer = await broker.request(message.subject, message.payload, headers=headers, timeout_s=COMMIT_TIMEOUT_S)
     except TimeoutError as error:
-        raise BrokerUnavailable("the server does not read") from error
+        raise BrokerUnavailable("the batch was not acknowledged in time") from error
     return Tail(sequence=_stored_at(answer.data), positions=_positions_after(batch, tail))
 
 

@@ -101,18 +101,18 @@ class Relay:
         #: The end of the stream when it was last seen.
         self.tail = Tail()
         self._looked_at = 0.0
+        self._backoff = Backoff()
 
     async def run(self) -> NoReturn:
         """Keeps the stream up with the log, over every outage of NATS and of PostgreSQL."""
-        backoff = Backoff()
         while True:
             started = time.monotonic()
             try:
                 await self._connected()
             except (*CONNECTION_ERRORS, BridgeError, EventStoreError) as error:
                 if time.monotonic() - started > BACKOFF_LAST_S:
-                    backoff.reset()
-                delay_s = backoff.next_s()
+                    self._backoff.reset()
+                delay_s = self._backoff.next_s()
                 log.warning("relay interrupted", reason=_reason(error), retry_after_s=delay_s)
             self._watcher.state("offline")
             await asyncio.sleep(delay_s)
@@ -161,6 +161,7 @@ class Relay:
             if self.tail.sequence != before.sequence:
                 return
             self.tail = await feed.add(broker, batch, before, again=True)
+        self._backoff.reset()
         self._watcher.published(len(batch), time.monotonic() - began)
 
     async def _stand_by(self, broker: Broker) -> None:
