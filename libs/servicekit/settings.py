@@ -46,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: Annotated[
         str,
         _setting(
-            "NATS ≥ 2.10 with JetStream, several servers with commas. Unset: `rollbook up` starts one of its own.",
+            "NATS ≥ 2.12 with JetStream, several servers with commas. Unset: `rollbook up` starts one of its own.",
             wanted="nats://user:password@host:port",
             secret=True,
         ),
