@@ -164,11 +164,18 @@ _LANGUAGE_TAG: Final = re.compile(
 )
 
 
-@lru_cache(maxsize=4_096)
 def parse_language(text: str) -> Language:
     """Well-formed, with a language, script and region that CLDR knows; `pt_br` becomes `pt-BR`."""
+    # Longer texts must not even reach the cache, which would keep them.
+    if len(text) > LANGUAGE_MAX:
+        raise InvalidValue(f"has {len(text)} characters", f"at most {LANGUAGE_MAX} characters")
+    return _parse_language(text)
+
+
+@lru_cache(maxsize=4_096)
+def _parse_language(text: str) -> Language:
     tag = text.strip().replace("_", "-").lower()
-    match = _LANGUAGE_TAG.fullmatch(tag) if tag.isascii() and len(tag) <= LANGUAGE_MAX else None
+    match = _LANGUAGE_TAG.fullmatch(tag) if tag.isascii() else None
     if match is None:
         raise InvalidValue("is not a language tag", "BCP 47, like en, pt-BR or zh-Hant-TW")
     language, script, region = match["language"], match["script"], match["region"]

@@ -41,14 +41,20 @@ def adopt_key(text: str) -> NewKey:
     return NewKey(parsed[1] if parsed else _base32(digest[:_KEY_ID_BYTES]), text, digest)
 
 
-@lru_cache(maxsize=1_024)
 def parse_key(text: str) -> tuple[UUID, str] | None:
     """(workspace, key id) of a key in our form; None for any other text."""
     parts = text.split("_") if len(text) <= KEY_TEXT_MAX and text.isascii() else []
     if len(parts) != 4 or parts[0] != PREFIX or not (parts[2] and parts[3]):
         return None
+    workspace_id = _workspace_id(parts[1])
+    return (workspace_id, parts[2]) if workspace_id else None
+
+
+@lru_cache(maxsize=1_024)
+def _workspace_id(text: str) -> UUID | None:
+    """Of every request: the cache holds workspaces only, never a secret."""
     try:
-        return UUID(bytes=base64.b32decode(parts[1].upper() + "======")), parts[2]
+        return UUID(bytes=base64.b32decode(text.upper() + "======"))
     except (binascii.Error, ValueError):
         return None
 
