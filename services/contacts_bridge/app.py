@@ -66,7 +66,10 @@ async def open_log(settings: Settings, stop: Stop) -> EventStore | None:
     backoff = Backoff()
     while not stop.is_set():
         try:
-            return await EventStore.open(settings.database_url, codec=CODEC, keyring=keyring, pool_size=4)
+            # A role that cannot write: the relay only reads.
+            return await EventStore.open(
+                settings.database_url, codec=CODEC, keyring=keyring, role="rollbook_projector", pool_size=4
+            )
         except CONNECTION_ERRORS as error:
             delay_s = backoff.next_s()
             log.warning("waiting for the log", reason=logs.said(error), retry_after_s=delay_s)

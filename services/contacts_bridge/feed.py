@@ -13,7 +13,8 @@ fence and message id, in thousands a second:
 | `sync_interval: always` | 7.0 / 6.8 | 30 / 71 / 78 |
 | default (flush every 2 minutes) | 103 / 125 | 34 / 70 / 82 |
 
-Sending a second batch before the first is acknowledged gained nothing.
+Sending a second batch before the first is acknowledged gained nothing. The whole relay, from encrypted events in the
+log to fsynced messages, does 20 thousand a second on two cores; nats-py's encoding of headers is its largest part.
 """
 
 from __future__ import annotations

@@ -112,15 +112,20 @@ class Rig:
         finally:
             await client.close()
 
+    async def stored_or_nothing(self, at_least: int = 0) -> list[Stored]:
+        """As `stored`; empty where the server is down, the stream is not there, or holds fewer messages."""
+        try:
+            stored = await self.stored()
+        except (nats.errors.Error, OSError):
+            return []
+        return stored if len(stored) >= at_least else []
+
     async def caught_up(self, timeout_s: float = 15.0) -> list[Stored]:
         """What the stream holds once it holds every event of the log."""
 
         async def complete() -> list[Stored]:
             wanted = {event_id for event_id, _ in await self.logged()}
-            try:
-                stored = await self.stored()
-            except (nats.errors.Error, nats.js.errors.Error, OSError):
-                return []  # the server may be down, the stream not there yet
+            stored = await self.stored_or_nothing()
             return stored if {message.id for message in stored} >= wanted else []
 
         return await until(complete, timeout_s=timeout_s, every_s=0.05, what="the stream holds the whole log")

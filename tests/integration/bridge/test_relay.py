@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from uuid import uuid4
 
 import asyncpg
@@ -11,13 +13,14 @@ import nats
 import pytest
 import structlog
 
-from contacts.catalog import EVENT_TYPES
+from contacts.catalog import CODEC, EVENT_TYPES
 from contacts.contact.events import ContactCreated, ContactTagged
 from contacts_bridge.definitions import EVENTS
 from contacts_bridge.feed import Outgoing, add
 from contacts_bridge.metrics import LAG_EVENTS, Figures
 from eventstore.codec import Codec, EventType
 from eventstore.store import EventStore
+from rollbook.embedded.nats import Nats
 from tests.integration.bridge.rig import KEYRING, Rig, delivery_faults, stop
 from tests.support.waiting import until
 
@@ -147,6 +150,40 @@ async def test_outages_of_nats_are_survived(rig: Rig) -> None:
         await asyncio.to_thread(rig.server.start if outage == "kill" else rig.server.resume)
         await rig.contact(edits=3)
         assert not delivery_faults(await rig.caught_up(), await rig.logged())
+
+
+async def test_several_lanes_share_the_stream_and_each_goes_on_where_it_was(
+    database: str, private_nats: Callable[..., Nats]
+) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute("UPDATE log.lanes SET slice_to = 511")
+    await connection.execute("INSERT INTO log.lanes (lane, slice_from, slice_to) VALUES (1, 512, 1023)")
+    await connection.close()
+    store = await EventStore.open(database, codec=CODEC, keyring=KEYRING, pool_size=4)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        rig = Rig(store, await asyncio.to_thread(private_nats), stack)
+
+        async def write_to_both_lanes() -> None:
+            for lane in (0, 1, 0):
+                while store.lane_of(rig.workspace_id) != lane:
+                    rig.workspace_id = uuid4()
+                await rig.contact(edits=2)
+
+        async def positions(lane: int, count: int) -> list[str]:
+            stored = await until(lambda: rig.stored_or_nothing(count))
+            return [m.body["position"] for m in stored if m.body["position"].startswith(f"{lane}.")]
+
+        await write_to_both_lanes()
+        first = rig.start(rig.relay())
+        await positions(0, 9)
+        await stop(first)
+        await write_to_both_lanes()
+        rig.start(relay := rig.relay())
+
+        assert await positions(0, 18) == [f"0.{position}" for position in range(1, 13)]
+        assert await positions(1, 18) == [f"1.{position}" for position in range(1, 7)]
+        await until(lambda: dict(relay.tail.positions) == {0: 12, 1: 6})
 
 
 async def test_an_erased_person_s_events_are_sent_without_their_data(rig: Rig, database: str) -> None:
