@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import uvloop
 
@@ -16,6 +18,18 @@ from rollbook.embedded.postgres import Postgres
 from tests.support import servers
 
 SERVERS = pytest.StashKey[servers.Servers]()
+#: Variables that steer the tests themselves; every other setting of the one who runs them is left out.
+OURS = ("ROLLBOOK_CHAOS", "ROLLBOOK_PROPERTY")
+
+# Two busy cores make any deadline wrong. The full figures look at a hundred times as many examples.
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("full", deadline=None, print_blob=True, max_examples=10_000)
+
+
+def pytest_configure() -> None:
+    for name in [name for name in os.environ if name.startswith("ROLLBOOK_") and not name.startswith(OURS)]:
+        del os.environ[name]
+    hypothesis.settings.load_profile("full" if os.environ.get("ROLLBOOK_PROPERTY") == "full" else "ci")
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

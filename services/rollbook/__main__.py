@@ -20,6 +20,10 @@ COMMANDS: Final = {
 }
 
 
+# Help texts dim what is only by the way.
+click.rich_click.TEXT_MARKUP = "rich"
+
+
 class Subcommands(click.RichGroup):
     """Imports a subcommand when it is asked for, so that each starts fast."""
 

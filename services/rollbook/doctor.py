@@ -22,7 +22,7 @@ from rollbook.context import console, data_dir_option, run
 from rollbook.embedded import process
 from rollbook.embedded.binaries import nats_server, postgres_bin
 from rollbook.embedded.nats import greeting
-from rollbook.embedded.postgres import CLOSED_FOLDER_HOME
+from rollbook.embedded.postgres import CLOSED_FOLDER_HOME, left_over
 from rollbook.embedded.process import ServerFailed
 from rollbook.folder import DataFolder
 from rollbook.stack import check_master_key
@@ -95,6 +95,8 @@ async def findings(data_dir: Path | None) -> AsyncIterator[Finding]:
     running = folder.running() if folder.is_locked() else None
     yield _folder(folder)
     yield judge_disk(folder)
+    for place in left_over():
+        yield warning(f"{place} belongs to a data folder that is gone", f"rm -r {place} {place}.for")
     if running is None:
         yield _port(settings)
         for finding in _wheels(settings, folder):

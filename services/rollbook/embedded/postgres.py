@@ -207,7 +207,10 @@ class Postgres:
         if account is None or process.can_enter(account, self.folder):
             return self.folder / "postgres"
         CLOSED_FOLDER_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
-        return CLOSED_FOLDER_HOME / f"postgres-{secrets.token_hex(4)}"
+        place = CLOSED_FOLDER_HOME / f"postgres-{secrets.token_hex(4)}"
+        # Whoever finds it can see whose it is, and the doctor whether that folder still exists.
+        place.with_suffix(".for").write_text(f"{self.folder}\n")
+        return place
 
     def _check_version(self) -> None:
         found = (self.data / "PG_VERSION").read_text().strip()
@@ -216,6 +219,16 @@ class Postgres:
                 f"{self.data} was made by PostgreSQL {found}, this is {MAJOR_VERSION}: dump it with the old version, "
                 "or start with another data folder"
             )
+
+
+def left_over() -> list[Path]:
+    """Clusters that no data folder leads to any more."""
+    found = []
+    for note in sorted(CLOSED_FOLDER_HOME.glob("postgres-*.for")):
+        place = note.with_suffix("")
+        if (Path(note.read_text().strip()) / "postgres").resolve() != place:
+            found.append(place)
+    return found
 
 
 def children(pid: int) -> list[int]:

@@ -13,9 +13,11 @@ import nats
 import psycopg
 import pytest
 
+from rollbook.embedded import binaries
+from rollbook.embedded import postgres as embedded_postgres
 from rollbook.embedded.nats import Nats
 from rollbook.embedded.postgres import Postgres
-from rollbook.embedded.process import ServerFailed, runs_in
+from rollbook.embedded.process import ServerFailed, runs_in, unprivileged_account
 from tests.support.waiting import until_sync
 
 
@@ -90,6 +92,43 @@ def test_nats_keeps_its_port_over_a_kill(private_nats: Callable[..., Nats]) -> N
     server.kill()
     server.start()
     assert server.url == url
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another account")
+def test_under_a_folder_closed_to_its_account_postgres_keeps_its_data_elsewhere(
+    tmp_path: Path, scratch_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_postgres, "CLOSED_FOLDER_HOME", scratch_folder / "elsewhere")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    postgres = Postgres(closed / "data", fsync=False)
+    postgres.start()
+    postgres.stop()
+    place = postgres.data
+    assert place.parent == scratch_folder / "elsewhere"
+    again = Postgres(closed / "data", fsync=False)
+    again.start()
+    again.stop()
+    assert again.data == place
+    assert embedded_postgres.left_over() == []
+    (closed / "data/postgres").unlink()
+    assert embedded_postgres.left_over() == [place]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another account")
+def test_programs_in_a_closed_folder_are_copied_once_to_where_they_can_be_run(
+    scratch_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binaries, "CACHE_FOLDER", scratch_folder / "cache")
+    monkeypatch.setattr(binaries, "can_enter", lambda *_: False)
+    copied = binaries.postgres_bin(unprivileged_account())
+    assert copied.is_relative_to(scratch_folder / "cache")
+    stamp = copied.stat().st_mtime_ns
+    postgres = Postgres(scratch_folder / "data", fsync=False)
+    postgres.start()
+    postgres.stop()
+    assert copied.stat().st_mtime_ns == stamp
+    assert list((scratch_folder / "cache").iterdir()) == [copied.parents[2]]
 
 
 def test_the_servers_end_with_their_parent_even_by_kill_9(scratch_folder: Path) -> None:
