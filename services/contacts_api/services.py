@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from contacts.catalog import CODEC
+from contacts.contact.finding import CaughtUpFinder
 from contacts.contact.handler import ContactHandler
 from contacts.contact.queries import ContactQueries
 from contacts.workspace.directory import Workspaces
@@ -59,13 +60,14 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         progress = await Progress.open(settings.query_url)
         stack.push_async_callback(progress.close)
         workspaces = Workspaces(store)
+        queries = ContactQueries(pool, cursor_key=store.keyring.hmac("cursors", "contact"))
         yield Services(
             settings=settings,
             store=store,
             workspaces=workspaces,
             workspace_handler=WorkspaceHandler(store, workspaces),
-            contact_handler=ContactHandler(store),
-            contact_queries=ContactQueries(pool),
+            contact_handler=ContactHandler(store, find=CaughtUpFinder(queries, progress)),
+            contact_queries=queries,
             progress=progress,
             pool=pool,
         )

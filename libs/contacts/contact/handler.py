@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -42,18 +42,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     replayed: bool
 
 
-class FindContacts(Protocol):
-    """Looks up contacts in a read model that has reached `position` of `lane`: oldest first, deleted ones left out."""
+class FindContact(Protocol):
+    """The oldest present contact with an address, in a read model that has reached `position` of `lane`."""
 
     async def __call__(
         self, workspace_id: UUID, by: UpsertKind, key: str, *, lane: int, position: int
-    ) -> Sequence[UUID]: ...
+    ) -> UUID | None: ...
 
 
 class ContactHandler:
     """One per process; safe to use concurrently."""
 
-    def __init__(self, store: EventStore, *, find: FindContacts | None = None, cache_size: int = 100_000) -> None:
+    def __init__(self, store: EventStore, *, find: FindContact | None = None, cache_size: int = 100_000) -> None:
         """Without `find`, an upsert by e-mail or phone knows only contacts that such an upsert created."""
         self._store = store
         self._find = find
@@ -127,14 +127,17 @@ class ContactHandler:
         if holder is not None or self._find is None or by in UNIQUE_KINDS:
             return holder
         lane = self._store.lane_of(workspace_id)
-        position = await self._store.head(lane)
-        for found in await self._find(workspace_id, by, key, lane=lane, position=position):
+        for _attempt in range(ATTEMPTS_MAX):
+            position = await self._store.head(lane)
+            found = await self._find(workspace_id, by, key, lane=lane, position=position)
+            if found is None:
+                return None
             contact = await self.load(workspace_id, found)
-            present = getattr(contact, by)
-            # The read model may be ahead of nothing but behind of much: the log has the last word.
-            if not contact.deleted and present is not None and upsert_key(by, present) == key:
+            address = getattr(contact, by)
+            # The log has the last word: what was found may have moved on since, then it is asked again.
+            if not contact.deleted and address is not None and upsert_key(by, address) == key:
                 return found
-        return None
+        raise errors.TooContended(ATTEMPTS_MAX)
 
 
 class ContactRules:
