@@ -93,11 +93,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_port: Annotated[
         int, Meta(ge=1, le=65535), _setting("Port the API listens on.", wanted="a port from 1 to 65535")
     ] = DEFAULT_PORT
-    body_limit_bytes: Annotated[
-        int,
-        Meta(ge=1024, le=1024**3),
-        _setting("Largest request body, in bytes; a route may allow less or more.", wanted="1024 to 1073741824"),
-    ] = 1024 * 1024
     position_wait_s: Annotated[
         float,
         Meta(gt=0, le=60),

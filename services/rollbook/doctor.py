@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -30,6 +31,8 @@ from servicekit import environment
 from servicekit.settings import Settings, parse_master_keys
 
 DATABASE_VERSION_MIN: Final = 160000
+NATS_VERSION_MIN: Final = (2, 12)
+NATS_REMEDY: Final = "Rollbook needs nats-server 2.12 or newer"
 DISK_LOW_BYTES: Final = 2 * 1024**3
 DISK_FULL_BYTES: Final = 300 * 1024**2
 CLOCK_DIFFERENCE_MAX_S: Final = 2.0
@@ -265,6 +268,10 @@ async def _key(url: str, master_key: str) -> Finding:
     return good("the master key opens what is stored")
 
 
+def _version(said: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", str(said.get("version", "")))[:2])
+
+
 def _nats(url: str) -> Finding:
     answer = good("")
     for part in url.split(","):
@@ -280,5 +287,7 @@ def _nats(url: str) -> Finding:
             return wrong(
                 f"NATS at {place} runs without JetStream", "start nats-server with -js, or enable it in its file"
             )
+        if _version(said) < NATS_VERSION_MIN:
+            return wrong(f"NATS at {place} is version {said.get('version')}", NATS_REMEDY)
         answer = good(f"NATS {said.get('version')} with JetStream at {place}")
     return answer

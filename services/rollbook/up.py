@@ -153,13 +153,14 @@ def _welcome(stack: Stack, console: Console, seconds: float) -> None:
     ]
     if stack.postgres is not None:
         lines += ["  [dim]PostgreSQL and NATS came with Rollbook: good for development and for trying it out.[/]", ""]
-    lines += ["[bold]Try[/]", "", *_examples(stack.api_url, stack.api_key), "", "Stop with Ctrl-C."]
+    lines += ["[bold]Try[/]", "", *_examples(stack), "", "Stop with Ctrl-C."]
     console.print(*lines, sep="\n", soft_wrap=True, highlight=False)
 
 
-def _examples(api: str, key: str) -> list[str]:
+def _examples(stack: Stack) -> list[str]:
+    api = stack.api_url
     return [
-        f"  export KEY={shlex.quote(key)}",
+        f"  export KEY={shlex.quote(stack.api_key)}",
         "",
         "  [dim]# a contact; the phone is checked and stored in its international form[/]",
         f'  curl -s {api}/v1/contacts -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\',
@@ -169,5 +170,14 @@ def _examples(api: str, key: str) -> list[str]:
         f'  curl -s "{api}/v1/contacts?q=zoe%20mull" -H "Authorization: Bearer $KEY"',
         "",
         "  [dim]# events as they are published on NATS[/]",
-        "  rollbook events tail",
+        f"  {_command(stack.folder)}",
     ]
+
+
+def _command(folder: DataFolder) -> str:
+    """`rollbook events tail -f` as it can be typed in this place."""
+    program = Path(sys.executable).with_name("rollbook")
+    here = Path.cwd()
+    shown = program.relative_to(here) if program.is_relative_to(here) else program
+    chosen = "" if folder.path == here / Settings().data_dir else f" --data-dir {shlex.quote(str(folder.path))}"
+    return f"{shown} events tail -f{chosen}"

@@ -183,6 +183,15 @@ async def test_nats_that_is_away_or_has_no_jetstream_is_named(
     }
 
 
+async def test_nats_that_is_too_old_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLBOOK_API_PORT", str(free_port()))
+    monkeypatch.setenv("ROLLBOOK_NATS_URL", "nats://127.0.0.1:4222")
+    monkeypatch.setattr(doctor, "greeting", lambda *_: {"version": "2.9.25", "jetstream": True})
+    assert await complaints(tmp_path) == {
+        "NATS at 127.0.0.1:4222 is version 2.9.25": "Rollbook needs nats-server 2.12 or newer"
+    }
+
+
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
