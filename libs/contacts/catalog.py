@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from contacts.contact import events as contact
+from contacts.contact.projection import ContactProjection
 from contacts.workspace import events as workspace
 from eventstore.codec import Codec, EventType
 
@@ -36,4 +37,4 @@ EVENT_TYPES: Final = (
 )
 CODEC: Final = Codec(EVENT_TYPES)
 #: Every read model, in the order they are built.
-PROJECTIONS: Final[tuple[Projection, ...]] = ()
+PROJECTIONS: Final[tuple[Projection, ...]] = (ContactProjection(),)

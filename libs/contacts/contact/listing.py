@@ -1,0 +1,138 @@
+"""One page of a list of contacts: which of two statements finds it fastest, and how many match in all. Parses nothing.
+
+A common word is found by walking the list in order, a rare one by gathering all its matches from the index and sorting
+them. The planner cannot tell which is which: under row-level security it may not use the statistics for LIKE. So up to
+`COUNT_MAX` matches are gathered first, which gives an exact total as well, and only a list with more is walked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from contacts.contact.cursor import After, Total
+from contacts.contact.filtering import Filter, Parameters, compile_filter
+from contacts.contact.ordering import Sort, parts_of, place_in_gathered, place_in_index
+from eventstore.sql import load
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+    from eventstore.sql import AnyConnection
+
+#: Matches that are counted one by one; more are estimated.
+COUNT_MAX: Final = 10_000
+#: Contacts that are walked past in search of a page, before all matches are gathered after all.
+WALK_MAX: Final = 100_000
+
+SQL: Final = load("contacts.contact", "queries.sql")
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A contact of a list, encoded, with what the list is sorted by."""
+
+    contact_id: UUID
+    key: datetime | str | None
+    state: bytes
+
+    def as_after(self, total: Total) -> After:
+        """Where the next page begins when this contact is the last of a page."""
+        key = self.key
+        if isinstance(key, str):
+            return After(self.contact_id, None, key, total)
+        return After(self.contact_id, key, None, total)
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """A list that can be paged through."""
+
+    workspace_id: UUID
+    filter: Filter
+    sort: Sort
+
+    async def page(self, connection: AnyConnection, after: After | None, limit: int) -> tuple[list[Found], Total]:
+        """The first `limit` contacts behind `after`, and how many there are in all."""
+        total = await self._known_total(connection, after)
+        if total is None:
+            matches, found = await self._gather(connection, None, limit, COUNT_MAX + 1)
+            if matches <= COUNT_MAX:
+                return found, Total(matches, exact=True)
+        elif self._narrows and total.exact and total.count <= COUNT_MAX:
+            return (await self._gather(connection, after, limit, None))[1], total
+        # Behind a first page the walk has come to where the matches are; before it they may all be far down the list.
+        at_most = WALK_MAX if self._narrows and after is None else None
+        found, density = await self._walk(connection, after, limit, at_most)
+        if len(found) < limit and at_most is not None:
+            matches, found = await self._gather(connection, None, limit, None)
+            total = total or Total(matches, exact=True)
+        return found, total or await self._estimated(connection, density)
+
+    @property
+    def _narrows(self) -> bool:
+        return self.filter != Filter(deleted=self.filter.deleted)
+
+    async def _known_total(self, connection: AnyConnection, after: After | None) -> Total | None:
+        if not self.filter.terms:
+            return Total(await count(connection, self.workspace_id, self.filter), exact=True)
+        return after.total if after is not None else None
+
+    async def _estimated(self, connection: AnyConnection, density: float) -> Total:
+        among = await count(connection, self.workspace_id, replace(self.filter, terms=()))
+        return Total(max(COUNT_MAX + 1, round(among * density)), exact=False)
+
+    async def _walk(
+        self, connection: AnyConnection, after: After | None, limit: int, at_most: int | None
+    ) -> tuple[list[Found], float]:
+        """Also answers which share of the contacts that were passed last was found."""
+        found: list[Found] = []
+        density = 0.0
+        for has_key in parts_of(self.sort, after):
+            wanted = limit - len(found)
+            if wanted:
+                rows = await self._walk_part(connection, after, wanted, at_most, has_key=has_key)
+                density = len(rows) / rows[-1]["passed"] if rows else 0.0
+                found += map(_found, rows)
+        return found, density
+
+    async def _walk_part(
+        self, connection: AnyConnection, after: After | None, limit: int, at_most: int | None, *, has_key: bool
+    ) -> Sequence[Record]:
+        parameters = Parameters(first=4)
+        deleted = self.filter.deleted
+        statement = SQL["walk"].format(
+            table=self.sort.table,
+            column=self.sort.column,
+            direction=self.sort.direction,
+            place=place_in_index(self.sort, after, parameters, deleted=deleted, has_key=has_key),
+            filter=compile_filter(self.filter, parameters),
+        )
+        return await connection.fetch(statement, self.workspace_id, at_most, limit, *parameters.values)
+
+    async def _gather(
+        self, connection: AnyConnection, after: After | None, limit: int, at_most: int | None
+    ) -> tuple[int, list[Found]]:
+        """Also answers how many match in all, up to `at_most`; only below that the contacts are the right ones."""
+        parameters = Parameters(first=4)
+        statement = SQL["gather"].format(
+            column=self.sort.column,
+            direction=self.sort.direction,
+            filter=compile_filter(self.filter, parameters),
+            place=place_in_gathered(self.sort, after, parameters),
+        )
+        rows = await connection.fetch(statement, self.workspace_id, at_most, limit, *parameters.values)
+        return rows[0]["matches"], [_found(row) for row in rows if row["contact_id"] is not None]
+
+
+async def count(connection: AnyConnection, workspace_id: UUID, wanted: Filter) -> int:
+    """How many match a filter without search terms: exact, from the maintained totals."""
+    rows = await connection.fetch(SQL["counts"], workspace_id, wanted.deleted)
+    return sum(row["contacts"] for row in rows if wanted.counts(row["email_status"], row["phone_status"]))
+
+
+def _found(row: Record) -> Found:
+    return Found(row["contact_id"], row["sort_key"], row["state"])

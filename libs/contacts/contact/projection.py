@@ -1,0 +1,173 @@
+"""Keeps the contact read model: events in, rows and counts out, one set-based write each. Queries are in `queries`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.resources import files
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import astuple
+
+from contacts.contact.row import COLUMNS, Row, email_status, phone_status, row_of
+from contacts.contact.state import Contact, fold, initial
+from eventstore.envelope import Unreadable
+from eventstore.projection import PoisonedEvent, Projection
+from eventstore.sql import load
+
+if TYPE_CHECKING:
+    from eventstore.envelope import RecordedEvent
+    from eventstore.projection import Connection
+
+#: From how many new rows on COPY is quicker than INSERT.
+COPY_MIN: Final = 20
+#: Few enough to be sent at once, so that PostgreSQL is busy while the next are made.
+CHUNK_ROWS: Final = 250
+SETS: Final = [COLUMNS.index(name) for name in ("tags", "lists", "categories", "channels")]
+
+SQL: Final = load("contacts.contact", "projection.sql")
+_decode: Final = msgspec.msgpack.Decoder(Contact).decode
+
+
+class Touched(msgspec.Struct, gc=False):
+    """A contact before and after one batch."""
+
+    workspace_id: UUID
+    #: As its row has it; None where it has none.
+    before: Contact | None
+    after: Contact
+    #: Of the last event that had an effect, 0 where none had.
+    position: int = 0
+
+
+class ContactProjection(Projection):
+    """Rows of `contact` and `contact_recency`, totals in `contact_count`. An erased contact has no row.
+
+    Applying events again changes nothing: the version in the row says which it holds already.
+    """
+
+    name = "contact"
+    version = 1
+    types = frozenset(
+        {
+            "contact.created",
+            "contact.details_changed",
+            "contact.tagged",
+            "contact.untagged",
+            "contact.channel_connected",
+            "contact.channel_seen",
+            "contact.channel_disconnected",
+            "contact.blocked",
+            "contact.unblocked",
+            "contact.deleted",
+            "contact.restored",
+        }
+    )
+    schema_sql = files("contacts.contact").joinpath("schema.sql").read_text(encoding="utf-8")
+    index_sql = files("contacts.contact").joinpath("indexes.sql").read_text(encoding="utf-8")
+
+    async def apply(self, connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool) -> None:
+        known = {} if fresh else await _load(connection, events)
+        touched = [contact for contact in _fold(events, known) if contact.position]
+        new = [contact for contact in touched if contact.before is None and not contact.after.erased]
+        changed = [contact for contact in touched if contact.before is not None and not contact.after.erased]
+        if len(new) >= COPY_MIN:
+            await _copy(connection, map(_row, new))
+        else:
+            changed += new
+        await _upsert(connection, map(_row, changed))
+        await _erase(connection, [contact for contact in touched if contact.before and contact.after.erased])
+        await _count(connection, touched)
+
+
+async def _load(connection: Connection, events: Iterable[RecordedEvent[Any]]) -> dict[UUID, Contact]:
+    wanted = {event.stream_id: event.workspace_id for event in events}
+    rows = await connection.fetch(SQL["load"], list(wanted.values()), list(wanted))
+    return {row["contact_id"]: _decode(row["state"]) for row in rows}
+
+
+def _fold(events: Iterable[RecordedEvent[Any]], known: dict[UUID, Contact]) -> Iterable[Touched]:
+    touched: dict[UUID, Touched] = {}
+    for event in events:
+        contact = touched.get(event.stream_id)
+        if contact is None:
+            before = known.get(event.stream_id)
+            contact = Touched(event.workspace_id, before, before or initial(event.stream_id))
+            touched[event.stream_id] = contact
+        expected = contact.after.version + 1
+        if event.version == expected:
+            contact.after = fold(contact.after, event)
+            contact.position = event.position
+        elif event.version > expected and not _is_erased(contact, event):
+            raise PoisonedEvent(event.stream_id, event, f"found version {event.version}, expected {expected}")
+    return touched.values()
+
+
+def _is_erased(contact: Touched, event: RecordedEvent[Any]) -> bool:
+    """Whether the missing versions are those of a contact that was erased and so has no row."""
+    return contact.before is None and isinstance(event.event, Unreadable)
+
+
+def _row(contact: Touched) -> Row:
+    return row_of(contact.after, contact.workspace_id, contact.position)
+
+
+async def _upsert(connection: Connection, rows: Iterator[Row]) -> None:
+    """PostgreSQL writes one chunk while the next is made: that is why the rows come lazily and in small chunks."""
+    writing: asyncio.Task[str] | None = None
+    try:
+        while chunk := list(islice(rows, CHUNK_ROWS)):
+            columns = [list(column) for column in zip(*map(astuple, chunk), strict=True)]
+            for index in SETS:
+                columns[index] = ["\x1f".join(map(str, texts)) if texts else "" for texts in columns[index]]
+            if writing is not None:
+                await writing
+            writing = asyncio.create_task(connection.execute(SQL["upsert"], *columns))
+            await asyncio.sleep(0)
+    finally:
+        if writing is not None:
+            await writing
+
+
+async def _copy(connection: Connection, rows: Iterator[Row]) -> None:
+    """Takes rows of contacts that have none. They are made while PostgreSQL writes those before them."""
+    recency = []
+
+    def records() -> Iterator[tuple[object, ...]]:
+        for row in rows:
+            recency.append((row.workspace_id, row.contact_id, row.changed_at, row.deleted_at is not None))
+            yield astuple(row)
+
+    await connection.copy_records_to_table("contact", records=records(), columns=COLUMNS)
+    await connection.copy_records_to_table(
+        "contact_recency", records=recency, columns=("workspace_id", "contact_id", "changed_at", "deleted")
+    )
+
+
+async def _erase(connection: Connection, contacts: Sequence[Touched]) -> None:
+    if contacts:
+        workspaces = [contact.workspace_id for contact in contacts]
+        await connection.execute(SQL["erase"], workspaces, [contact.after.id for contact in contacts])
+
+
+async def _count(connection: Connection, touched: Iterable[Touched]) -> None:
+    moved: Counter[tuple[UUID, bool, str, str]] = Counter()
+    for contact in touched:
+        if contact.before is not None:
+            moved[_counted_as(contact.workspace_id, contact.before)] -= 1
+        if not contact.after.erased:
+            moved[_counted_as(contact.workspace_id, contact.after)] += 1
+    # In key order, so that two projectors that move the same totals cannot wait for each other.
+    differences = sorted((*counted, by) for counted, by in moved.items() if by)
+    if differences:
+        await connection.execute(SQL["count"], *map(list, zip(*differences, strict=True)))
+    if any(by < 0 for *_, by in differences):
+        await connection.execute(SQL["uncount"], list({workspace_id for workspace_id, *_ in differences}))
+
+
+def _counted_as(workspace_id: UUID, contact: Contact) -> tuple[UUID, bool, str, str]:
+    return (workspace_id, contact.deleted, email_status(contact) or "", phone_status(contact) or "")

@@ -1,0 +1,86 @@
+-- Reads of the contact read model, as rollbook_reader in a transaction of `contacts.reading`. Every one names the
+-- workspace, although row-level security (the tables) and the view `own_contact` would hide the others anyway.
+
+-- get --
+SELECT c.state
+FROM rm_contact.contact AS c
+WHERE c.workspace_id = $1 AND c.contact_id = $2
+
+-- get_many --
+SELECT c.state
+FROM rm_contact.contact AS c
+WHERE c.workspace_id = $1 AND c.contact_id = ANY ($2::uuid[])
+
+-- counts --
+SELECT n.email_status, n.phone_status, n.contacts
+FROM rm_contact.contact_count AS n
+WHERE n.workspace_id = $1 AND n.deleted = $2
+
+-- find_by_email --
+-- Oldest first, as in the statements below. Many contacts can have the same e-mail or phone.
+SELECT c.contact_id
+FROM rm_contact.contact AS c
+WHERE c.workspace_id = $1 AND c.email = $2 AND c.deleted_at IS NULL
+ORDER BY c.created_at, c.contact_id
+LIMIT $3
+
+-- find_by_phone --
+SELECT c.contact_id
+FROM rm_contact.contact AS c
+WHERE c.workspace_id = $1 AND c.phone = $2 AND c.deleted_at IS NULL
+ORDER BY c.created_at, c.contact_id
+LIMIT $3
+
+-- find_by_external_id --
+SELECT c.contact_id
+FROM rm_contact.contact AS c
+WHERE c.workspace_id = $1 AND c.external_id = $2 AND c.deleted_at IS NULL
+ORDER BY c.created_at, c.contact_id
+LIMIT $3
+
+-- find_by_messaging_id --
+SELECT c.contact_id
+FROM rm_contact.contact AS c
+WHERE c.workspace_id = $1 AND c.messaging_id = $2 AND c.deleted_at IS NULL
+ORDER BY c.created_at, c.contact_id
+LIMIT $3
+
+-- walk --
+-- Goes through the contacts in order from a place on, at most $2 of them, and answers the first $3 that match.
+-- `listing` fills in what is in braces. The row number is how many were gone through, which tells how common matches
+-- are, and it keeps the planner from doing anything but following the index of the order.
+SELECT o.contact_id, o.sort_key, o.passed, c.state
+FROM (
+    SELECT s.contact_id, s.{column} AS sort_key,
+        row_number() OVER (ORDER BY s.{column} {direction}, s.contact_id {direction}) AS passed
+    FROM rm_contact.{table} AS s
+    WHERE s.workspace_id = $1 AND {place}
+    ORDER BY s.{column} {direction}, s.contact_id {direction}
+    LIMIT $2
+) AS o
+JOIN rm_contact.own_contact AS c ON c.workspace_id = $1 AND c.contact_id = o.contact_id
+WHERE {filter}
+ORDER BY o.sort_key {direction}, o.contact_id {direction}
+LIMIT $3
+
+-- gather --
+-- Gathers the matches, at most $2 of them in any order, and answers how many there are with the first $3 from a place
+-- on; a row without contact says that there is none. `listing` fills in what is in braces.
+WITH gathered AS MATERIALIZED (
+    SELECT c.contact_id, c.{column} AS sort_key
+    FROM rm_contact.own_contact AS c
+    WHERE c.workspace_id = $1 AND {filter}
+    LIMIT $2
+)
+SELECT counted.matches, s.contact_id, s.sort_key, c.state
+FROM (SELECT count(*) AS matches FROM gathered) AS counted
+LEFT JOIN (
+    SELECT s.contact_id, s.sort_key,
+        row_number() OVER (ORDER BY s.sort_key IS NULL, s.sort_key {direction}, s.contact_id {direction}) AS passed
+    FROM gathered AS s
+    WHERE {place}
+    ORDER BY s.sort_key IS NULL, s.sort_key {direction}, s.contact_id {direction}
+    LIMIT $3
+) AS s ON TRUE
+LEFT JOIN rm_contact.contact AS c ON c.workspace_id = $1 AND c.contact_id = s.contact_id
+ORDER BY s.passed
