@@ -49,6 +49,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         running.stop()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of the kill tests, which say more than a dot."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    found = {text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "chaos"}
+    for text in sorted(found):
+        terminalreporter.write_line(text)
+
+
 def _own_servers(config: pytest.Config) -> servers.Servers:
     if SERVERS not in config.stash:
         config.stash[SERVERS] = servers.Servers()
