@@ -24,4 +24,5 @@ class CaughtUpFinder:
 
     async def __call__(self, workspace_id: UUID, by: UpsertKind, key: str, *, lane: int, position: int) -> UUID | None:
         await self._progress.wait(PROJECTION, lane, position, CATCH_UP_TIMEOUT_S)
-        return await self._queries.find_by(workspace_id, by, key)
+        found = await self._queries.find_by(workspace_id, by, key)
+        return found[0] if found else None
