@@ -1,6 +1,6 @@
-"""Makes `.venv` and installs what a lock file names, with one line of progress. Run by make, with any Python >= 3.11.
+"""Makes `.venv` and installs what a lock file names, with one line of progress. Run by make.
 
-Only the standard library is used here, and only syntax that old Pythons read, so that they can be told they are too old.
+Only the standard library and syntax that old Pythons read are used here, so that they can be told they are too old.
 """
 
 import os

@@ -68,6 +68,8 @@ class DataFolder:
             os.close(descriptor)
             raise ServerFailed(self._who_runs()) from None
         try:
+            # A killed run may have left its own.
+            self._stack_file.unlink(missing_ok=True)
             yield
         finally:
             self._stack_file.unlink(missing_ok=True)

@@ -108,7 +108,7 @@ def test_servers_that_are_given_are_used_and_left_alone(
 
 
 def test_wrong_settings_are_all_said_before_anything_is_started(start_up: Callable[..., Up]) -> None:
-    up = start_up(ROLLBOOK_LOG_LEVEL="loud", ROLLBOOK_MASTER_KEY="short")
+    up = start_up(ROLLBOOK_LOG_LEVEL="loud", ROLLBOOK_MASTER_KEY="c2hvcnQ=")
     assert up.process.wait(20) == 78
     assert "ROLLBOOK_LOG_LEVEL='loud' is not valid: give debug, info, warning or error" in up.said
     assert "ROLLBOOK_MASTER_KEY is not valid (a key is shorter than 32 bytes)" in up.said

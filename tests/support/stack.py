@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import msgspec
 
-from rollbook.folder import Running
+from rollbook.folder import DataFolder, Running
 from tests.support.waiting import until_sync
 
 START_TIMEOUT_S = 60.0
@@ -43,13 +42,19 @@ class Up:
 
     def ready(self) -> Running:
         """What `stack.json` says, once there is one. Raises AssertionError with the output where it does not start."""
-        stack = self.folder / "stack.json"
+        folder = DataFolder(self.folder)
         until_sync(
-            lambda: stack.exists() or self.process.poll() is not None, timeout_s=START_TIMEOUT_S, what="stack.json"
+            lambda: self._is_ours(folder.running()) or self.process.poll() is not None,
+            timeout_s=START_TIMEOUT_S,
+            what="stack.json",
         )
-        if not stack.exists():
+        running = folder.running()
+        if running is None or not self._is_ours(running):
             raise AssertionError(f"it ended with exit code {self.process.returncode}:\n{self.said}")
-        return msgspec.json.decode(stack.read_bytes(), type=Running)
+        return running
+
+    def _is_ours(self, running: Running | None) -> bool:
+        return running is not None and running.pid == self.process.pid
 
     def stop(self, number: int = signal.SIGTERM) -> float:
         """Ask it to stop; how long that took, in seconds."""
