@@ -1,0 +1,104 @@
+"""HTTP through the whole stack: creates beside a POST that does nothing, and the time from a write to its sight."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from rollbook.embedded.process import free_port
+from tests.bench.harness import QUICK, Figures, figures, median, print_goal, print_table
+
+ROUNDS = 1 if QUICK else 3
+SECONDS = 1.0 if QUICK else 5.0
+IN_FLIGHT = 64
+RATE = 50
+
+
+@asynccontextmanager
+async def stack() -> AsyncIterator[dict[str, Any]]:
+    """`rollbook up` in a folder of its own, and the benchmark's API process on the same servers."""
+    with tempfile.TemporaryDirectory(prefix="rollbook-bench-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        data = Path(folder) / "data"
+        environment = os.environ | {"ROLLBOOK_BOOTSTRAP_KEY": "bench-key-for-this-run-only"}
+        up = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "rollbook", "up", "--data-dir", str(data), "--port", str(free_port()),
+            env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(120):
+                while not (data / "stack.json").exists():
+                    if up.returncode is not None:
+                        raise RuntimeError(f"rollbook up ended with {up.returncode}")
+                    await asyncio.sleep(0.05)
+            addresses = json.loads((data / "stack.json").read_text())
+            environment |= {
+                "ROLLBOOK_DATABASE_URL": addresses["database"],
+                "ROLLBOOK_NATS_URL": addresses["nats"],
+                "ROLLBOOK_MASTER_KEY_FILE": str(data / "master.key"),
+            }
+            port = free_port()
+            api = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.bench.http_server", str(port),
+                env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            try:
+                assert api.stdout is not None
+                await asyncio.wait_for(api.stdout.readline(), 60)
+                yield addresses | {"port": port, "key": environment["ROLLBOOK_BOOTSTRAP_KEY"], "pid": api.pid}
+            finally:
+                api.terminate()
+                await api.wait()
+        finally:
+            up.terminate()
+            await up.wait()
+
+
+async def load(stack: dict[str, Any], mode: str, **options: object) -> Figures:
+    arguments = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.load", mode, "--port", str(stack["port"]), "--key", stack["key"],
+        *arguments, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    result = json.loads((await process.communicate())[0])
+    if result["refused"]:
+        print(f"  answers that were not 201: {result['refused']}")
+    return figures(result["latencies"], len(result["latencies"]) / result["seconds"])
+
+
+async def run() -> bool:
+    results: dict[str, list[Figures]] = {}
+    async with stack() as running:
+        await load(running, "closed", path="/v1/contacts", in_flight=IN_FLIGHT, seconds=1)
+        for _ in range(ROUNDS):
+            for name, path in (("POST that does nothing", "/v1/nothing"), ("POST /v1/contacts", "/v1/contacts")):
+                results.setdefault(name, []).append(
+                    await load(running, "closed", path=path, in_flight=IN_FLIGHT, seconds=SECONDS)
+                )
+        await asyncio.sleep(2)  # the read model catches up with what the closed loops left behind
+        seen = [await load(running, "visible", rate=RATE, seconds=SECONDS) for _ in range(ROUNDS)]
+    nothing, created = results.values()
+    rows = [
+        [name, f"{(m := median(rounds)).rate:,.0f}/s", f"{m.p50_ms:.1f} / {m.p99_ms:.1f}"]
+        for name, rounds in results.items()
+    ]
+    rows.append([f"write, then read it ({RATE}/s)", "", f"{median(seen).p50_ms:.1f} / {median(seen).p99_ms:.1f}"])
+    print_table(
+        f"HTTP, {IN_FLIGHT} in flight, API + projector + relay + PostgreSQL + NATS + load on this machine",
+        ["request", "rate", "p50 / p99 ms"],
+        rows,
+    )
+    ratios = sorted(a.rate / b.rate for a, b in zip(created, nothing, strict=True))
+    return all(
+        (
+            print_goal("creates to the POST that does nothing", ratios[len(ratios) // 2], 0.6),
+            print_goal("p99 from write to visible", median(seen).p99_ms, 25, at_least=False, unit="ms"),
+        )
+    )
