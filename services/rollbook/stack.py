@@ -79,6 +79,8 @@ class Stack:
         if not self.database_url:
             self.postgres = Postgres(self.folder.path, log=self.folder.logs / "postgres.log")
             await self._timed("PostgreSQL", self.postgres)
+            if not self.postgres.data.is_relative_to(self.folder.path):
+                self._say(f"Its data is in {self.postgres.data}: its account may not enter {self.folder.path}")
             self.database_url = self.postgres.url(DATABASE)
             await create_database(self.postgres.url("postgres"), DATABASE)
         if not self.nats_url:
