@@ -12,6 +12,7 @@ import msgspec
 
 from contacts_api.answer import Answer, json_answer
 from contacts_api.decoding import Fault, Malformed
+from contacts_api.services import CONTACT
 from contacts_api.views import CONTACT_FIELDS, Total, contact_view
 from eventstore.envelope import parse_position
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from contacts_api.request import Call
 
 T = TypeVar("T")
-#: The read model that answers about contacts.
-CONTACT: Final = "contact"
 LIMIT_MAX: Final = 1_000
 
 _FIELD_NAMES: Final = "|".join(CONTACT_FIELDS)
@@ -86,10 +85,13 @@ async def shown_position(call: Call[Any, Any, Any], parameter: str | None) -> st
     services = call.services
     lane = services.store.lane_of(call.caller.workspace_id)
     wanted = call.min_position(parameter)
-    if wanted is not None and services.progress.reached(CONTACT, lane) < wanted[1]:
-        if wanted[0] != lane or wanted[1] > await services.store.head(lane):
-            raise Malformed(Fault("is no position of this workspace's log", parameter="min_position"))
-        await services.progress.wait(CONTACT, lane, wanted[1], services.settings.position_wait_s)
+    if wanted is not None:
+        if wanted[0] != lane:
+            raise _no_position("min_position")
+        if services.progress.reached(CONTACT, lane) < wanted[1]:
+            if wanted[1] > await services.store.head(lane):
+                raise _no_position("min_position")
+            await services.progress.wait(CONTACT, lane, wanted[1], services.settings.position_wait_s)
     return f"{lane}.{services.progress.reached(CONTACT, lane)}"
 
 
@@ -102,8 +104,12 @@ async def position_of(call: Call[Any, Any, Any], as_of: str) -> int:
     except ValueError:
         return await store.position_at(lane, _instant(as_of))
     if of_lane != lane:
-        raise Malformed(Fault("is no position of this workspace's log", parameter="as_of"))
+        raise _no_position("as_of")
     return position
+
+
+def _no_position(parameter: str) -> Malformed:
+    return Malformed(Fault("is no position of this workspace's log", parameter=parameter))
 
 
 def _instant(text: str) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from litestar.enums import ScopeType
 from uuid_utils import uuid7
 
 from contacts_api import metrics
@@ -13,7 +14,7 @@ from contacts_api.errors import OVERLOADED, RETRY_AFTER_S, Problem
 from contacts_api.request import TOKEN
 
 if TYPE_CHECKING:
-    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+    from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 #: Requests answered at the same time by one process; more would only wait longer for the same two cores.
 IN_FLIGHT_MAX: Final = 1_024
@@ -36,9 +37,12 @@ class Edge:
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == ScopeType.HTTP:
+            await self._answer(scope, receive, send)
+        else:
             await self._app(scope, receive, send)
-            return
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         started = perf_counter()
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id

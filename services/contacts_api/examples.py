@@ -87,6 +87,19 @@ CONTACT: Final[dict[str, Any]] = {
     "absorbed": [],
 }
 PAGE: Final[dict[str, Any]] = {"items": [CONTACT], "next_cursor": None, "total": {"count": 1, "exact": True}}
+COUNTS: Final[dict[str, Any]] = {
+    "total": 3,
+    "email": {
+        "all": 2,
+        "active": 2,
+        "not_confirmed": 0,
+        "unsubscribed": 0,
+        "spam_report": 0,
+        "blacklisted": 0,
+        "over_limit": 0,
+    },
+    "phone": {"all": 1, "active": 1, "blacklisted": 0, "over_limit": 0},
+}
 HISTORY: Final[dict[str, Any]] = {
     "items": [
         {

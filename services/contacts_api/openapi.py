@@ -103,7 +103,7 @@ class _Schemas:
     def of(self, type_: Any) -> dict[str, Any]:
         if isinstance(type_, tuple):
             return {"anyOf": [self._of[each] for each in type_]}
-        return self._of[type_]
+        return dict(self._of[type_])
 
     def fields(self, type_: type[msgspec.Struct]) -> Iterator[tuple[str, dict[str, Any], bool]]:
         """(name, schema, required) of a struct's fields."""

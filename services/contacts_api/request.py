@@ -14,7 +14,7 @@ from eventstore.envelope import Metadata, parse_position
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from litestar.types import Receive, Scope
+    from litestar.types import HTTPScope, Receive, Scope
 
     from contacts.workspace.permissions import Principal
     from contacts_api.services import Services
@@ -47,7 +47,7 @@ class Call(Generic[P, Q, B]):
         self,
         services: Services,
         caller: Principal | None,
-        scope: Scope,
+        scope: HTTPScope,
         headers: Mapping[bytes, bytes],
         path: P,
         query: Q,

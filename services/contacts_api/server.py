@@ -33,7 +33,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def serving(app: Edge, sock: socket.socket, *, grace_s: float) -> AsyncIterator[asyncio.Task[None]]:
-    """Serves inside the block; leaving it answers what is under way, for `grace_s` at most. The task ends on failure."""
+    """Serves inside the block; leaving it answers what is under way, for `grace_s` at most."""
     config = uvicorn.Config(
         _asgi(app),
         http="httptools",

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import asyncpg
 
 from contacts.catalog import CODEC
-from contacts.contact.finding import CaughtUpFinder
-from contacts.contact.handler import ContactHandler
+from contacts.contact.commands import UpsertKind
+from contacts.contact.handler import ContactHandler, FindContact
 from contacts.contact.queries import ContactQueries
+from contacts.workspace.bootstrap import bootstrap
 from contacts.workspace.directory import Workspaces
 from contacts.workspace.handler import WorkspaceHandler
 from contacts_api.metrics import AppendTimes
@@ -23,6 +25,9 @@ from servicekit.connect import open_pool
 
 if TYPE_CHECKING:
     from servicekit.settings import Settings
+
+#: The read model that answers about contacts.
+CONTACT: Final = "contact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +47,9 @@ class Services:
 
 @asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """Connects; what is queued for the log is committed before it is closed."""
+    """Connects, and sees to it that the bootstrap key opens its workspace. Closing commits what is queued."""
+    keyring = Keyring(settings.master_keys, current=max(settings.master_keys))
     async with AsyncExitStack() as stack:
-        keys = settings.master_keys
         pool = await open_pool(
             settings.query_url, role="rollbook_reader", application="api", size_max=settings.query_pool_size
         )
@@ -52,7 +57,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         store = await EventStore.open(
             settings.database_url,
             codec=CODEC,
-            keyring=Keyring(keys, current=max(keys)),
+            keyring=keyring,
             pool_size=settings.append_pool_size,
             observer=AppendTimes(),
         )
@@ -60,14 +65,30 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         progress = await Progress.open(settings.query_url)
         stack.push_async_callback(progress.close)
         workspaces = Workspaces(store)
-        queries = ContactQueries(pool, cursor_key=store.keyring.hmac("cursors", "contact"))
+        workspace_handler = WorkspaceHandler(store, workspaces)
+        if settings.bootstrap_key:
+            await bootstrap(
+                store, workspace_handler, key=settings.bootstrap_key, workspace_id=settings.bootstrap_workspace
+            )
+        queries = ContactQueries(pool, keyring.hmac("cursor", CONTACT))
         yield Services(
             settings=settings,
             store=store,
             workspaces=workspaces,
-            workspace_handler=WorkspaceHandler(store, workspaces),
-            contact_handler=ContactHandler(store, find=CaughtUpFinder(queries, progress)),
+            workspace_handler=workspace_handler,
+            contact_handler=ContactHandler(store, find=_finder(queries, progress, settings.position_wait_s)),
             contact_queries=queries,
             progress=progress,
             pool=pool,
         )
+
+
+def _finder(queries: ContactQueries, progress: Progress, wait_s: float) -> FindContact:
+    """How an upsert finds whom it means: in the read model, once that shows all that was written before."""
+
+    async def find(workspace_id: UUID, by: UpsertKind, key: str, *, lane: int, position: int) -> UUID | None:
+        await progress.wait(CONTACT, lane, position, wait_s)
+        found = await queries.find_by(workspace_id, by, key)
+        return found[0] if found else None
+
+    return find

@@ -10,6 +10,7 @@ import msgspec
 
 from contacts.contact.events import Address, Location
 from contacts.contact.history import HistoryEntry
+from contacts.contact.queries import Counts
 from contacts.contact.state import Channel, Contact
 from contacts.values import AttributeValue
 
@@ -141,6 +142,35 @@ class ContactPage(View, frozen=True):
     total: Total
 
 
+class EmailCounts(View, frozen=True):
+    """Contacts with an e-mail address, in all and by its status."""
+
+    all: int
+    active: int
+    not_confirmed: int
+    unsubscribed: int
+    spam_report: int
+    blacklisted: int
+    over_limit: int
+
+
+class PhoneCounts(View, frozen=True):
+    """Contacts with a phone number, in all and by its status."""
+
+    all: int
+    active: int
+    blacklisted: int
+    over_limit: int
+
+
+class CountsView(View, frozen=True):
+    """How many contacts there are."""
+
+    total: int
+    email: EmailCounts
+    phone: PhoneCounts
+
+
 class HistoryPage(View, frozen=True):
     """One page of a contact's changes."""
 
@@ -212,6 +242,12 @@ def contact_view(contact: Contact) -> ContactView:
         merged_into=None,
         absorbed=(),
     )
+
+
+def counts_view(counts: Counts) -> CountsView:
+    email = EmailCounts(*(counts.email.get(name, 0) for name in EmailCounts.__struct_fields__))
+    phone = PhoneCounts(*(counts.phone.get(name, 0) for name in PhoneCounts.__struct_fields__))
+    return CountsView(counts.total, email, phone)
 
 
 def _address(address: Address) -> AddressView:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from contacts.attributes import AttributeDefinition
 from contacts.values import AttributeType
-from contacts.workspace.events import AttributeLevel, Role
+from contacts.workspace.events import Role
 from contacts.workspace.state import Key, Member, Workspace
 from contacts_api.views import Total, View
 
@@ -34,7 +34,7 @@ class AttributeView(View, frozen=True, kw_only=True):
     name: str
     type: AttributeType
     options: tuple[str, ...]
-    level: AttributeLevel
+    level: str
     archived: bool
 
 

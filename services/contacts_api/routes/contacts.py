@@ -1,4 +1,4 @@
-"""One contact: create, read, edit, upsert. Deleting and blocking are in `lifecycle.py`, lists of contacts in `lists.py`."""
+"""One contact: create, read, edit, upsert. Deleting and blocking are in `lifecycle.py`, lists in `lists.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole API on real PostgreSQL: server, projector and services in this process, on a free port, for one test module."""
+"""A whole API on real PostgreSQL, for one test module: server, projector and services in this process."""
 
 from __future__ import annotations
 
@@ -32,15 +32,14 @@ ROLES = ("owner", "manager", "agent", "auditor", "service")
 class Tenant:
     """One workspace with a client for its owner, and clients for other roles on demand."""
 
-    def __init__(self, url: str, workspace_id: UUID, owner_key: str) -> None:
-        self.url = url
+    def __init__(self, api: Api, workspace_id: UUID, owner_key: str) -> None:
+        self._api = api
         self.workspace_id = workspace_id
         self.owner_key = owner_key
         self.owner = self.client(owner_key)
 
-    def client(self, key: str | None) -> httpx2.AsyncClient:
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=30)
+    def client(self, key: str) -> httpx2.AsyncClient:
+        return self._api.client({"Authorization": f"Bearer {key}"})
 
     async def key(self, role: str, *scopes: str) -> str:
         answer = await self.owner.post("/v1/keys", json={"name": role, "role": role, "scopes": list(scopes)})
@@ -69,12 +68,21 @@ class Api:
     def __init__(self, url: str, services: Services) -> None:
         self.url = url
         self.services = services
+        self._clients: list[httpx2.AsyncClient] = []
+
+    def client(self, headers: dict[str, str]) -> httpx2.AsyncClient:
+        """Closed with the API, if not before."""
+        self._clients.append(httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=30))
+        return self._clients[-1]
+
+    async def close_clients(self) -> None:
+        await asyncio.gather(*(client.aclose() for client in self._clients))
 
     async def tenant(self) -> Tenant:
         """A new workspace."""
         made = await bootstrap(self.services.store, self.services.workspace_handler, workspace_id=uuid7())
         assert made.new_key is not None
-        return Tenant(self.url, made.workspace_id, made.new_key)
+        return Tenant(self, made.workspace_id, made.new_key)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -100,7 +108,11 @@ async def running_api(database: str, **settings: Any) -> AsyncIterator[Api]:
         open_services(values) as services,
         serving(create_app(services), sock, grace_s=1),
     ):
-        yield Api(f"http://127.0.0.1:{sock.getsockname()[1]}", services)
+        api = Api(f"http://127.0.0.1:{sock.getsockname()[1]}", services)
+        try:
+            yield api
+        finally:
+            await api.close_clients()
 
 
 @contextlib.asynccontextmanager

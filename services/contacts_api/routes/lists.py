@@ -1,0 +1,142 @@
+"""Lists of contacts and their counts: the list with its search box, sorting, status filters and paging."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from contacts.contact.filtering import EmailFilter, PhoneFilter
+from contacts.contact.ordering import DEFAULT_SORT
+from contacts.contact.search import QUERY_MAX
+from contacts.errors import InvalidInput
+from contacts.workspace.permissions import Action
+from contacts_api import examples
+from contacts_api.answer import Answer, json_answer
+from contacts_api.conventions import Cursor, Fields, Limit, MinPosition, selected_fields, shown_position
+from contacts_api.decoding import Fault
+from contacts_api.endpoint import Endpoint, Nothing, Returns, endpoint
+from contacts_api.errors import MALFORMED, Rejected
+from contacts_api.request import Call
+from contacts_api.routes.contacts import TAG
+from contacts_api.views import (
+    ContactPage,
+    ContactSelectionPage,
+    CountsView,
+    Total,
+    contact_view,
+    counts_view,
+    selected,
+)
+
+Sort = Literal[
+    "created_at",
+    "-created_at",
+    "changed_at",
+    "-changed_at",
+    "deleted_at",
+    "-deleted_at",
+    "full_name",
+    "-full_name",
+    "last_name",
+    "-last_name",
+    "email",
+    "-email",
+    "external_id",
+    "-external_id",
+]
+Deleted = Annotated[Literal["false", "true"], msgspec.Meta(description="The deleted contacts instead of the present.")]
+
+
+class ContactsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which contacts, in what order, and how much of them."""
+
+    q: Annotated[
+        Annotated[str, msgspec.Meta(max_length=QUERY_MAX)] | None,
+        msgspec.Meta(description="The search box: names, e-mail, phone in any spelling or part, ids. All words count."),
+    ] = None
+    email_status: Annotated[
+        EmailFilter | None, msgspec.Meta(description="By the status of the e-mail; `all` are those that have one.")
+    ] = None
+    phone_status: Annotated[
+        PhoneFilter | None, msgspec.Meta(description="By the status of the phone; `all` are those that have one.")
+    ] = None
+    deleted: Deleted = "false"
+    sort: Annotated[Sort, msgspec.Meta(description="With `-` descending. `deleted_at` is for deleted contacts.")] = (
+        DEFAULT_SORT
+    )
+    limit: Limit = 50
+    cursor: Cursor = None
+    fields: Fields = None
+    min_position: MinPosition = None
+
+
+class CountsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Counts of what."""
+
+    deleted: Deleted = "false"
+    min_position: MinPosition = None
+
+
+@endpoint(
+    "GET",
+    "/v1/contacts",
+    action=Action.CONTACTS_READ,
+    tag=TAG,
+    takes=("Rollbook-Min-Position",),
+    returns=Returns(
+        200, "One page of contacts", (ContactPage, ContactSelectionPage), ("Rollbook-Position",), examples.PAGE
+    ),
+)
+async def list_contacts(call: Call[Nothing, ContactsQuery, Nothing]) -> Answer:
+    """List contacts: all, by status, by what the search box finds; the present or the deleted.
+
+    Pages go on without a limit of depth: `next_cursor` leads from one to the next, for the same filters and order.
+    A contact without what the list is sorted by comes last. `total` counts the whole list; where `exact` is false, it
+    is an estimate.
+    """
+    services, query = call.services, call.query
+    fields = selected_fields(query.fields)
+    position = await shown_position(call, query.min_position)
+    workspace = await services.workspaces.get(call.caller.workspace_id)
+    try:
+        page = await services.contact_queries.list(
+            workspace.id,
+            q=query.q,
+            email_status=query.email_status,
+            phone_status=query.phone_status,
+            deleted=query.deleted == "true",
+            sort=query.sort,
+            limit=query.limit,
+            cursor=query.cursor,
+            region=workspace.settings.default_region,
+        )
+    except InvalidInput as refused:
+        raise _parameters(refused) from None
+    items: tuple[Any, ...] = tuple(selected(contact_view(contact), fields) for contact in page.items)
+    total = Total(page.total.count, page.total.exact)
+    return json_answer(200, ContactPage(items, page.next_cursor, total)).header(b"rollbook-position", position)
+
+
+@endpoint(
+    "GET",
+    "/v1/contacts/counts",
+    action=Action.CONTACTS_READ,
+    tag=TAG,
+    takes=("Rollbook-Min-Position",),
+    returns=Returns(200, "The counts", CountsView, ("Rollbook-Position",), examples.COUNTS),
+)
+async def count_contacts(call: Call[Nothing, CountsQuery, Nothing]) -> Answer:
+    """Count the contacts: all, and by status of e-mail and phone. Exact."""
+    position = await shown_position(call, call.query.min_position)
+    counts = await call.services.contact_queries.counts(call.caller.workspace_id, deleted=call.query.deleted == "true")
+    return json_answer(200, counts_view(counts)).header(b"rollbook-position", position)
+
+
+def _parameters(refused: InvalidInput) -> Rejected:
+    """What the domain says of a list's filters, as said of query parameters."""
+    faults = [Fault(f"{e.reason}; expected {e.expected}", parameter=e.pointer.strip("/")) for e in refused.errors]
+    return Rejected(MALFORMED, str(refused), *faults)
+
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (list_contacts, count_contacts)
