@@ -26,6 +26,8 @@ from servicekit.run import EXIT_FAILED
 from servicekit.settings import DEFAULT_PORT, Settings
 
 FOLLOW_INTERVAL_S: Final = 0.25
+#: A second signal within this time is the first one once more: make hands on what its whole group got already.
+SAME_SIGNAL_S: Final = 1.0
 PORTS_TRIED: Final = 20
 EXAMPLE: Final = '{"first_name": "Zoë", "last_name": "Müller", "email": "zoe@example.org", "phone": "+49 30 901820"}'
 COLOURS: Final = {"warning": "yellow", "error": "red", "critical": "red"}
@@ -101,12 +103,17 @@ async def _start(stack: Stack, *, demo: bool, console: Console) -> None:
 
 
 def _on_signals(stop: asyncio.Event, stack: Stack, console: Console) -> None:
+    asked_at = 0.0
+
     def stop_or_kill() -> None:
-        if stop.is_set():
+        nonlocal asked_at
+        if not stop.is_set():
+            asked_at = time.monotonic()
+            console.print("\nStopping … (once more: at once)")
+            stop.set()
+        elif time.monotonic() - asked_at > SAME_SIGNAL_S:
             stack.supervisor.kill()
             os._exit(EXIT_FAILED)
-        console.print("\nStopping … (once more: at once)")
-        stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop_or_kill)
