@@ -66,7 +66,11 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower().replace("`", "'")
     # The acute accent that stands alone would decompose into a space and a mark.
-    text = text.replace("\u00b4", "'")
+    decomposed = unicodedata.normalize("NFKD", text.replace("\u00b4", "'"))
+    plain = _MARKS.sub("", decomposed)
+    # Most accented names are plain Latin underneath. Of the marks only the iota subscript folds into a letter.
+    if plain.isascii() and "\u0345" not in decomposed:
+        return plain.lower().replace("`", "'")
     # Case folding can set marks free (`İ`) and needs decomposed input to be complete, hence the order.
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    folded = unicodedata.normalize("NFKD", decomposed.casefold())
     return _MARKS.sub("", folded.translate(_PLAIN))

@@ -52,9 +52,9 @@ class Term(msgspec.Struct, frozen=True):
 # -- what is stored ---------------------------------------------------------------------------------------------------
 
 
-def search_text(contact: Contact) -> str:
-    """What the patterns of `parse_search` are matched against: folded, every part after a space."""
-    parts = (contact.first_name, contact.last_name, contact.email, contact.external_id, contact.messaging_id)
+def search_text(contact: Contact, name: str | None) -> str:
+    """What the patterns of `parse_search` are matched against: folded, every part after a space. `name` is folded."""
+    parts = (name, contact.email, contact.external_id, contact.messaging_id)
     text = " ".join([part for part in parts if part])
     text = _searchable(text if text.isascii() else f"{text} {_spelt_otherwise(contact)}")
     return f" {text} {contact.phone.replace(';ext=', ' ')}" if contact.phone else f" {text}"
@@ -74,6 +74,8 @@ def _searchable(text: str) -> str:
     if text.isascii():
         return text.lower().replace("'", "").replace("`", "")
     folded = fold(text).replace("'", "")
+    if folded.isascii():
+        return " ".join(folded.split())
     return " ".join(_UNSPACED.sub(r" \g<0> ", folded).split())
 
 
