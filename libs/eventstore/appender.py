@@ -97,19 +97,21 @@ class Appender:
             if not self._queue:
                 self._work.clear()
                 await self._work.wait()
-            elif connection is None:
-                connection = await self._reach()
+            elif connection is None or connection.is_closed():
+                connection = await self._reach(connection)
             else:
-                connection = await self._serve(connection)
+                await self._serve(connection)
         if connection is not None:
             self._connected -= 1
             await _hang_up(connection)
 
-    async def _reach(self) -> asyncpg.Connection | None:
+    async def _reach(self, ended: asyncpg.Connection | None) -> asyncpg.Connection | None:
         """Connects, while the queue waits for this or another connection of the lane.
 
         Where there has been none for too long, everything that waits is told so.
         """
+        if ended is not None:
+            self._connected -= 1
         deadline, reason = time.monotonic() + UNAVAILABLE_AFTER_S, ""
         for delay in chain(RECONNECT_DELAYS_S, repeat(RECONNECT_DELAYS_S[-1])):
             try:
@@ -126,18 +128,15 @@ class Appender:
             _give_up(self._queue.popleft(), reason)
         return None
 
-    async def _serve(self, connection: asyncpg.Connection) -> asyncpg.Connection | None:
-        """Takes a batch and settles it; answers the connection to go on with."""
+    async def _serve(self, connection: asyncpg.Connection) -> None:
+        """Takes a batch and settles it; leaves the connection closed where it is no good any more."""
         # An even share, so that while one batch commits the other is answered and followed up in Python.
         share = max(SHARE_MIN, -(-len(self._queue) // BATCHES_IN_FLIGHT))
         # What lost its connection twice goes alone: should it be the cause, its batch mates are out of it.
         suspect = self._queue[0].losses > 1
         commands = batches.take(self._queue, 1 if suspect else min(share, batches.COMMANDS_MAX))
-        if not commands or await self._settle(connection, commands):
-            return connection
-        self._connected -= 1
-        connection.terminate()
-        return None
+        if commands and not await self._settle(connection, commands):
+            connection.terminate()
 
     async def _settle(self, connection: asyncpg.Connection, commands: list[Prepared]) -> bool:
         """Gives every command its answer, or puts it back; answers whether the connection is still good."""
@@ -221,7 +220,7 @@ class Appender:
                 recorded_at=row["at_time"],
             )
             same_request = row["request"] == write.request_hash
-            if command.outcome_unknown and same_request:
+            if command.outcome_unknown and await self._is_own(connection, command, original):
                 _answer(command, original)  # it was our own commit whose answer was lost
             else:
                 _refuse(command, DuplicateAppend(original, same_request=same_request))
@@ -233,6 +232,14 @@ class Appender:
             category = row["request"].decode()
             moved = next(s for s in write.streams if (s.stream.id, s.stream.category) == (row["holder"], category))
             _refuse(command, WrongExpectedVersion(moved.stream, moved.expected_version, row["amount"]))
+
+    async def _is_own(self, connection: asyncpg.Connection, command: Prepared, original: Appended) -> bool:
+        """Whether this very command wrote what its key is known for, and not an earlier one with the same key."""
+        events = [row for rows in command.event_rows for row in rows]
+        if not events or original.event_count != len(events):
+            return original.event_count == len(events)
+        found = await connection.fetchval(SQL["event_id_at"], self._lane, original.last_position)
+        return bool(found == events[-1][0])
 
     async def _committed_before(self, connection: asyncpg.Connection, command: Prepared) -> Appended | None:
         """An append whose answer was lost: found again by the id of its last event."""

@@ -98,6 +98,11 @@ SELECT e.position, e.recorded_at
 FROM log.events e
 WHERE e.lane = $1 AND e.stream_id = $2 AND e.category = $3 AND e.version > $4 AND e.event_id = $5
 
+-- event_id_at --
+SELECT e.event_id
+FROM log.events e
+WHERE e.lane = $1 AND e.position = $2
+
 -- subject_key --
 SELECT k.wrapped
 FROM keys.subject_keys k

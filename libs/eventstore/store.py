@@ -37,6 +37,8 @@ VERSION_MAX: Final = 2**31 - 1
 POSITION_MAX: Final = 2**63 - 1
 SUBJECT_KEYS_MAX: Final = 200_000
 STATEMENT_TIMEOUT_S: Final = 30
+READ_TIMEOUT_S: Final = 60
+CONNECT_TIMEOUT_S: Final = 5
 CLOSE_TIMEOUT_S: Final = 3.0
 
 
@@ -69,8 +71,9 @@ class EventStore:
     ) -> Self:  # fmt: skip
         """Connects, as `role` where one is given; the schema must be migrated."""
         pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=pool_size, server_settings=_session_settings(role), command_timeout=60
-        )
+            dsn, min_size=1, max_size=pool_size, server_settings=_session_settings(role),
+            command_timeout=READ_TIMEOUT_S, timeout=CONNECT_TIMEOUT_S,
+        )  # fmt: skip
         store = cls(dsn, pool, codec, keyring, role, observer)
         await store._read_lanes()
         return store
@@ -227,7 +230,7 @@ class EventStore:
     async def connect(self) -> asyncpg.Connection:
         """A connection outside the pool with the store's role, for appenders and listeners."""
         return await asyncpg.connect(
-            self._dsn, server_settings=self._settings, command_timeout=STATEMENT_TIMEOUT_S, timeout=5
+            self._dsn, server_settings=self._settings, command_timeout=STATEMENT_TIMEOUT_S, timeout=CONNECT_TIMEOUT_S
         )
 
     async def load_snapshots(self, streams: Sequence[Stream], schema_version: int) -> dict[Stream, tuple[int, bytes]]:
@@ -343,5 +346,9 @@ def _session_settings(role: str | None) -> dict[str, str]:
         # A session that hangs in a transaction must not hold the lane or keep dead rows alive.
         "idle_in_transaction_session_timeout": "15000",
         "lock_timeout": "20000",
+        # While it waits for the rows of a COPY, only this ends the session of a client whose machine is gone.
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
     }
     return settings if role is None else settings | {"role": role}

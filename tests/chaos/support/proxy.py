@@ -32,10 +32,10 @@ class Cut(enum.Enum):
 class Proxy:
     """`async with Proxy(url, choose) as proxy:` connect to `proxy.url`.
 
-    `choose(query)` is asked at each request with the text of its statement, and answers the cut or None.
+    `choose(query, request)` is asked at each request with the text of its statement and all bytes, and answers the cut.
     """
 
-    def __init__(self, url: str, choose: Callable[[str], Cut | None], *, late_s: float = 0.05) -> None:
+    def __init__(self, url: str, choose: Callable[[str, bytes], Cut | None], *, late_s: float = 0.05) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
@@ -70,8 +70,8 @@ class Proxy:
         await asyncio.gather(*self._sessions, return_exceptions=True)
         await self._server.wait_closed()
 
-    def decide(self, query: str) -> Cut | None:
-        cut = self._choose(query)
+    def decide(self, query: str, request: bytes) -> Cut | None:
+        cut = self._choose(query, request)
         if cut is not None:
             self.cuts[cut] += 1
         return cut
@@ -140,25 +140,26 @@ class _Session:
 
     async def _up(self) -> None:
         request = bytearray()
-        cut: Cut | None = None
+        query: str | None = None
         while True:
             kind, body = await _message(self._from_client)
-            if kind == b"P":
-                name, query, _ = body.split(b"\0", 2)
-                self._statements[name] = query.decode()
-            if kind == b"B":
-                cut = self._proxy.decide(self._statements.get(body.split(b"\0", 2)[1], ""))
-            if kind == b"Q":
-                cut = self._proxy.decide(body.rstrip(b"\0").decode())
             request += _frame(kind, body)
+            if kind == b"P":
+                name, text, _ = body.split(b"\0", 2)
+                self._statements[name] = text.decode()
+            if kind == b"B":
+                query = self._statements.get(body.split(b"\0", 2)[1], "")
+            if kind == b"Q":
+                query = body.rstrip(b"\0").decode()
             if kind in PARTS:  # sent on when complete
                 continue
-            if cut is not None:
+            if query is not None and (cut := self._proxy.decide(query, bytes(request))) is not None:
                 await self._sever(cut, bytes(request))
                 return
             self._to_server.write(bytes(request))
             await self._to_server.drain()
             request.clear()
+            query = None
 
     async def _down(self) -> None:
         while True:

@@ -502,7 +502,7 @@ async def test_one_stream_wanted_by_thousands_does_not_stop_the_loop(
     hot = stream_of(workspace)
     async with asyncio.timeout(30):
         answers = await asyncio.gather(
-            *(store.append(write(hot, Noted("x"))) for _ in range(5_000)),
+            *(store.append(write(hot, Noted("x"))) for _ in range(2_000)),
             *(store.append(write(stream_of(workspace), Noted("y"))) for _ in range(100)),
             return_exceptions=True,
         )
