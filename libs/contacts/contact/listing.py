@@ -7,7 +7,6 @@ them. The planner cannot tell which is which: under row-level security it may no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -94,29 +93,35 @@ class Listing(msgspec.Struct, frozen=True):
         for has_key in parts_of(self.sort, after):
             wanted = limit - len(found)
             if wanted:
-                rows = await self._walk_part(connection, after, wanted, at_most, has_key=has_key)
+                statement, values = self.walking(after, has_key=has_key)
+                rows = await connection.fetch(statement, self.workspace_id, at_most, wanted, *values)
                 density = len(rows) / rows[-1]["passed"] if rows else 0.0
                 found += map(_found, rows)
         return found, density
-
-    async def _walk_part(
-        self, connection: AnyConnection, after: After | None, limit: int, at_most: int | None, *, has_key: bool
-    ) -> Sequence[Record]:
-        parameters = Parameters(first=4)
-        deleted = self.filter.deleted
-        statement = SQL["walk"].format(
-            table=self.sort.table,
-            column=self.sort.column,
-            direction=self.sort.direction,
-            place=place_in_index(self.sort, after, parameters, deleted=deleted, has_key=has_key),
-            filter=compile_filter(self.filter, parameters),
-        )
-        return await connection.fetch(statement, self.workspace_id, at_most, limit, *parameters.values)
 
     async def _gather(
         self, connection: AnyConnection, after: After | None, limit: int, at_most: int | None
     ) -> tuple[int, list[Found]]:
         """Also answers how many match in all, up to `at_most`; only below that the contacts are the right ones."""
+        statement, values = self.gathering(after)
+        rows = await connection.fetch(statement, self.workspace_id, at_most, limit, *values)
+        return rows[0]["matches"], [_found(row) for row in rows if row["contact_id"] is not None]
+
+    def walking(self, after: After | None, *, has_key: bool) -> tuple[str, list[object]]:
+        """The statement that walks one part of the list, and its parameters from the fourth on."""
+        parameters = Parameters(first=4)
+        place = place_in_index(self.sort, after, parameters, deleted=self.filter.deleted, has_key=has_key)
+        statement = SQL["walk"].format(
+            table=self.sort.table,
+            column=self.sort.column,
+            direction=self.sort.direction,
+            place=place,
+            filter=compile_filter(self.filter, parameters),
+        )
+        return statement, parameters.values
+
+    def gathering(self, after: After | None) -> tuple[str, list[object]]:
+        """The statement that gathers all matches, and its parameters from the fourth on."""
         parameters = Parameters(first=4)
         statement = SQL["gather"].format(
             column=self.sort.column,
@@ -124,8 +129,7 @@ class Listing(msgspec.Struct, frozen=True):
             filter=compile_filter(self.filter, parameters),
             place=place_in_gathered(self.sort, after, parameters),
         )
-        rows = await connection.fetch(statement, self.workspace_id, at_most, limit, *parameters.values)
-        return rows[0]["matches"], [_found(row) for row in rows if row["contact_id"] is not None]
+        return statement, parameters.values
 
 
 async def count(connection: AnyConnection, workspace_id: UUID, wanted: Filter) -> int:

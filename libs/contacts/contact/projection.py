@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import msgspec
-from msgspec.structs import astuple
 
 from contacts.contact.row import COLUMNS, Row, email_status, phone_status, row_of
 from contacts.contact.state import Contact, fold, initial
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 COPY_MIN: Final = 20
 #: Few enough to be sent at once, so that PostgreSQL is busy while the next are made.
 CHUNK_ROWS: Final = 250
+RECENCY_COLUMNS: Final = ("workspace_id", "contact_id", "changed_at", "deleted")
 SETS: Final = [COLUMNS.index(name) for name in ("tags", "lists", "categories", "channels")]
 
 SQL: Final = load("contacts.contact", "projection.sql")
@@ -76,10 +76,10 @@ class ContactProjection(Projection):
         new = [contact for contact in touched if contact.before is None and not contact.after.erased]
         changed = [contact for contact in touched if contact.before is not None and not contact.after.erased]
         if len(new) >= COPY_MIN:
-            await _copy(connection, map(_row, new))
+            await _copy(connection, new)
         else:
             changed += new
-        await _upsert(connection, map(_row, changed))
+        await _upsert(connection, changed)
         await _erase(connection, [contact for contact in touched if contact.before and contact.after.erased])
         await _count(connection, touched)
 
@@ -116,14 +116,15 @@ def _row(contact: Touched) -> Row:
     return row_of(contact.after, contact.workspace_id, contact.position)
 
 
-async def _upsert(connection: Connection, rows: Iterator[Row]) -> None:
-    """PostgreSQL writes one chunk while the next is made: that is why the rows come lazily and in small chunks."""
+async def _upsert(connection: Connection, contacts: Iterable[Touched]) -> None:
+    """PostgreSQL writes one chunk while the next is made: that is why the chunks are small."""
+    remaining = iter(contacts)
     writing: asyncio.Task[str] | None = None
     try:
-        while chunk := list(islice(rows, CHUNK_ROWS)):
-            columns = [list(column) for column in zip(*map(astuple, chunk), strict=True)]
+        while chunk := [_row(contact) for contact in islice(remaining, CHUNK_ROWS)]:
+            columns = [list(column) for column in zip(*chunk, strict=True)]
             for index in SETS:
-                columns[index] = ["\x1f".join(map(str, texts)) if texts else "" for texts in columns[index]]
+                columns[index] = ["\x1f".join(map(str, members)) if members else "" for members in columns[index]]
             if writing is not None:
                 await writing
             writing = asyncio.create_task(connection.execute(SQL["upsert"], *columns))
@@ -133,19 +134,11 @@ async def _upsert(connection: Connection, rows: Iterator[Row]) -> None:
             await writing
 
 
-async def _copy(connection: Connection, rows: Iterator[Row]) -> None:
-    """Takes rows of contacts that have none. They are made while PostgreSQL writes those before them."""
-    recency = []
-
-    def records() -> Iterator[tuple[object, ...]]:
-        for row in rows:
-            recency.append((row.workspace_id, row.contact_id, row.changed_at, row.deleted_at is not None))
-            yield astuple(row)
-
-    await connection.copy_records_to_table("contact", records=records(), columns=COLUMNS)
-    await connection.copy_records_to_table(
-        "contact_recency", records=recency, columns=("workspace_id", "contact_id", "changed_at", "deleted")
-    )
+async def _copy(connection: Connection, contacts: Sequence[Touched]) -> None:
+    """Takes contacts that have no row. Rows are made while PostgreSQL writes those before them."""
+    await connection.copy_records_to_table("contact", records=map(_row, contacts), columns=COLUMNS)
+    recency = ((c.workspace_id, c.after.id, c.after.changed_at, c.after.deleted) for c in contacts)
+    await connection.copy_records_to_table("contact_recency", records=recency, columns=RECENCY_COLUMNS)
 
 
 async def _erase(connection: Connection, contacts: Sequence[Touched]) -> None:
