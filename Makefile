@@ -29,7 +29,7 @@ status: setup-run ## Show how far each read model is
 
 ##@ Test
 .PHONY: test unit integration e2e property chaos bench
-test: setup ## The whole fast suite, on real PostgreSQL and NATS (about 6 minutes on 2 cores)
+test: setup ## The whole fast suite, on real PostgreSQL and NATS (some minutes on 2 cores)
 	@$(PYTEST) -n $(WORKERS) $(ARGS) tests
 unit: setup ## Rules and parsing: no server, a few seconds
 	@$(PYTEST) -n $(WORKERS) $(ARGS) tests/unit
@@ -37,8 +37,8 @@ integration: setup ## Every part on real servers
 	@$(PYTEST) -n $(WORKERS) $(ARGS) tests/integration
 e2e: setup ## Journeys through the real stack
 	@$(PYTEST) $(ARGS) tests/e2e
-property: setup ## Random histories at their full figures (hours)
-	@ROLLBOOK_PROPERTY=full $(PYTEST) -n $(WORKERS) --timeout 0 $(ARGS) tests/property
+property: setup ## Random input and histories at their full figures (hours)
+	@ROLLBOOK_PROPERTY=full $(PYTEST) -n $(WORKERS) --timeout 0 -m hypothesis $(ARGS) tests
 chaos: setup ## Kill tests at their full figures (hours)
 	@ROLLBOOK_CHAOS=full $(PYTEST) --timeout 0 $(ARGS) tests/chaos
 bench: setup ## Figures beside those of others; BENCH="append http" picks some

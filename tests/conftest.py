@@ -133,7 +133,8 @@ def private_postgres(scratch_folder: Path) -> Iterator[Callable[..., Postgres]]:
 
     def start(*, fsync: bool = True, migrated: bool = True, settings: Mapping[str, str] | None = None) -> Postgres:
         settings = {"shared_buffers": "64MB", **(settings or {})}
-        postgres = Postgres(scratch_folder / f"postgres-{len(started)}", fsync=fsync, settings=settings)
+        folder = scratch_folder / f"postgres-{len(started)}"
+        postgres = Postgres(folder, fsync=fsync, settings=settings, sync_new=False)
         started.append(postgres)
         postgres.start()
         if migrated:

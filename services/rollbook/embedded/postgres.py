@@ -63,13 +63,15 @@ class Postgres:
         port: int | None = None,
         fsync: bool = True,
         settings: Mapping[str, str] | None = None,
+        sync_new: bool | None = None,
     ) -> None:
+        """Without `fsync` a power cut destroys it; `sync_new` (default: as `fsync`) flushes a cluster just made."""
         self.folder = folder.absolute()
         self.log = log or self.folder / "postgres.log"
         self.port = port or process.free_port()
         self._port_is_ours_to_choose = port is None
         self._settings = {**SETTINGS, **({} if fsync else WITHOUT_DURABILITY), **(settings or {})}
-        self._sync_files = fsync
+        self._sync_new = fsync if sync_new is None else sync_new
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
 
@@ -186,7 +188,7 @@ class Postgres:
                     *(str(binaries / "initdb"), "-D", str(building), "-U", USER, "-A", "scram-sha-256"),
                     *("--pwfile", str(password_copy), "--data-checksums", "--encoding=UTF8", "--no-instructions"),
                     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-                    *(() if self._sync_files else ("--no-sync",)),
+                    *(() if self._sync_new else ("--no-sync",)),
                 ],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
