@@ -147,8 +147,9 @@ class Applier:
                 for stopped in await isolate(self.connection, self.projection, events):
                     failure = stopped
                 done_to = failure.position - 1 if failure is not None else max(positions, default=self.position)
-                healed = await parked.settle(self.connection, unit, key, done_to, failure)
-            if healed:
-                self.parked.discard(key)
-            if healed or failure is not None:
+                await parked.settle(self.connection, unit, key, done_to, failure)
+            if failure is not None:
                 return failure
+            if len(positions) < RETRY_BATCH:  # nobody else can have held more meanwhile
+                self.parked.discard(key)
+                return None

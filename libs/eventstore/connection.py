@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -44,3 +45,13 @@ class Backoff:
         delay_s = self._next_s
         self._next_s = min(2 * delay_s, BACKOFF_LAST_S)
         return delay_s
+
+
+def check_cancelled() -> None:
+    """For a loop that goes on after errors. Raises CancelledError where the task was told to end meanwhile.
+
+    A driver that fails to roll back on a lost connection raises that failure in place of the cancellation.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

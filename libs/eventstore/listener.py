@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from eventstore.connection import CONNECTION_ERRORS, Backoff
+from eventstore.connection import CONNECTION_ERRORS, Backoff, check_cancelled
 
 if TYPE_CHECKING:
     from eventstore.connection import Connect, Connection
@@ -42,6 +42,7 @@ class Listener:
             try:
                 await self._listen()
             except CONNECTION_ERRORS:
+                check_cancelled()
                 await asyncio.sleep(self._backoff.next_s())
 
     async def _listen(self) -> None:

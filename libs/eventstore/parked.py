@@ -38,12 +38,12 @@ async def retry(connection: Connection, name: str, key: UUID | None = None, *, t
     meanwhile are neither lost nor doubled. A key that is not parked is not mentioned in the answer.
     """
     asked = await connection.fetch(SQL["ask_retry"], name, key)
-    attempts = {(row["build"], row["lane"], row["key"]): row["attempts"] for row in asked}
+    attempts = {(row["lane"], row["key"]): row["attempts"] for row in asked}
     keys = [row["key"] for row in asked]
     deadline = asyncio.get_running_loop().time() + timeout_s
     while True:
         rows = await connection.fetch(SQL["retry_outcome"], name, keys)
-        waiting = [row for row in rows if row["attempts"] == attempts.get((row["build"], row["lane"], row["key"]))]
+        waiting = [row for row in rows if row["attempts"] == attempts.get((row["lane"], row["key"]))]
         if not waiting or asyncio.get_running_loop().time() > deadline:
             break
         await asyncio.sleep(POLL_S)
@@ -93,11 +93,11 @@ async def held_positions(connection: Connection, unit: Unit, key: UUID, limit: i
     return [row["position"] for row in rows]
 
 
-async def settle(connection: Connection, unit: Unit, key: UUID, applied_to: int, failure: Failure | None) -> bool:
-    """After a retry, in its transaction: forget what is applied; True where the key follows the log again."""
+async def settle(connection: Connection, unit: Unit, key: UUID, applied_to: int, failure: Failure | None) -> None:
+    """After a retry, in its transaction: forget what is applied, and the key itself when nothing is left of it."""
     place = (unit.name, unit.build, unit.lane, key)
     await connection.execute(SQL["unhold"], *place, applied_to)
     if failure is not None:
         await connection.execute(SQL["repark"], *place, failure.position, failure.error)
-        return False
-    return await connection.fetchval(SQL["unpark"], *place) is not None
+    else:
+        await connection.execute(SQL["unpark"], *place)

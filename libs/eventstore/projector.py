@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from eventstore import lease as leases
 from eventstore.checkpoint import Lease, Unit
-from eventstore.connection import CONNECTION_ERRORS, Backoff, connector
+from eventstore.connection import CONNECTION_ERRORS, Backoff, check_cancelled, connector
 from eventstore.lease import Worker
 from eventstore.listener import LOOK_EVERY_S, Listener
 from eventstore.poison import describe
@@ -68,7 +68,8 @@ class Projector:
         self._signals = LogSignals(listen)
         self._changed = asyncio.Event()
         self._changes = Listener(listen, {CHANGED_CHANNEL: lambda _: self._changed.set()}, self)
-        self._running: dict[Unit, tuple[Lease, asyncio.Task[None]]] = {}
+        #: By lease, not by unit: one that was robbed may still be at its end when this process leases the unit anew.
+        self._running: dict[Lease, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Until cancelled; then gives its leases back. Outlives restarts of the database."""
@@ -79,11 +80,12 @@ class Projector:
                 try:
                     await self._share_out(backoff)
                 except CONNECTION_ERRORS as error:
+                    check_cancelled()
                     self._observer.troubled(None, describe(error))
                     await asyncio.sleep(backoff.next_s())
         finally:
-            held = [lease for lease, _ in self._running.values()]
-            tasks = [*listening, *(task for _, task in self._running.values())]
+            held = list(self._running)
+            tasks = [*listening, *self._running.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -117,17 +119,16 @@ class Projector:
             self._observer, self._pace,
         )  # fmt: skip
         task = asyncio.create_task(runner.run(), name=str(unit))
-        self._running[unit] = (lease, task)
-        task.add_done_callback(lambda _: self._ended(unit, task))
+        self._running[lease] = task
+        task.add_done_callback(lambda _: self._ended(lease))
 
-    def _ended(self, unit: Unit, task: asyncio.Task[None]) -> None:
-        if unit in self._running and self._running[unit][1] is task:
-            del self._running[unit]
+    def _ended(self, lease: Lease) -> None:
+        del self._running[lease]
         self._changed.set()
 
     async def _stop_units(self, connection: Connection, count: int) -> None:
         """Leave the newest leases to others."""
-        for lease, task in list(self._running.values())[len(self._running) - count :]:
+        for lease, task in list(self._running.items())[len(self._running) - count :]:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await leases.release(connection, [lease])

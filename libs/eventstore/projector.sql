@@ -119,14 +119,13 @@ DELETE FROM projector.held AS h
 WHERE h.name = $1 AND h.build = $2 AND h.lane = $3 AND h.key = $4 AND h.position <= $5
 
 -- unpark --
--- Answers a row where the key has nothing left to apply.
+-- Unless the key has something left to apply.
 DELETE FROM projector.parked AS k
 WHERE k.name = $1 AND k.build = $2 AND k.lane = $3 AND k.key = $4
     AND NOT EXISTS (
         SELECT FROM projector.held h
         WHERE h.name = k.name AND h.build = k.build AND h.lane = k.lane AND h.key = k.key
     )
-RETURNING k.key
 
 -- repark --
 -- The retry stopped at another event, or at the same one again.
@@ -140,7 +139,7 @@ UPDATE projector.parked AS k
 SET retry = true
 FROM projector.projections AS p
 WHERE k.name = $1 AND ($2::uuid IS NULL OR k.key = $2) AND p.name = k.name AND p.build = k.build AND p.state = 'live'
-RETURNING k.build, k.lane, k.key, k.attempts
+RETURNING k.lane, k.key, k.attempts
 
 -- ask_retry_of_unit --
 -- Asked for by a projector that starts: the cure usually comes with new code.
@@ -149,9 +148,10 @@ SET retry = true
 WHERE k.name = $1 AND k.build = $2 AND k.lane = $3
 
 -- retry_outcome --
-SELECT k.key, k.position, k.error, k.attempts, k.retry
+SELECT k.lane, k.key, k.position, k.error, k.attempts
 FROM projector.parked k
-WHERE k.name = $1 AND k.build = $2 AND k.key = ANY ($3::uuid[])
+JOIN projector.projections p ON p.name = k.name AND p.build = k.build AND p.state = 'live'
+WHERE k.name = $1 AND k.key = ANY ($2::uuid[])
 ORDER BY k.position
 
 -- envelope --

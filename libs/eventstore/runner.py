@@ -14,7 +14,7 @@ from eventstore import lease as leases
 from eventstore import parked
 from eventstore.applier import Applier
 from eventstore.checkpoint import LEASE, Lease, Unit, announce
-from eventstore.connection import CONNECTION_ERRORS, Backoff
+from eventstore.connection import CONNECTION_ERRORS, Backoff, check_cancelled
 from eventstore.errors import LeaseLost, PositionGap
 from eventstore.poison import Failure, describe
 from eventstore.reading import Read, UnitReader
@@ -98,6 +98,7 @@ class UnitRunner:
             except LeaseLost:
                 return
             except Exception as error:  # noqa: BLE001  # the batch was rolled back: nothing is lost by trying again
+                check_cancelled()
                 still_ours = await self._tell(error)
                 while still_ours and isinstance(error, PositionGap):
                     await asyncio.sleep(self.lease.length.total_seconds() / 4)

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from eventstore.checkpoint import SQL, Unit
-from eventstore.connection import CONNECTION_ERRORS
+from eventstore.connection import CONNECTION_ERRORS, check_cancelled
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -105,6 +105,7 @@ async def watch(connect: Connect, tell: Callable[[list[BuildStatus]], None], eve
             finally:
                 connection.terminate()
         except CONNECTION_ERRORS:
+            check_cancelled()
             await asyncio.sleep(every_s)
 
 
