@@ -37,11 +37,13 @@ class Step(NamedTuple):
 class Histories:
     """Makes the life of one contact after another; the same lives for the same seed."""
 
-    def __init__(self, workspace_id: UUID, seed: int, start: datetime, days: int) -> None:
+    def __init__(self, workspace_id: UUID, seed: int, start: datetime, days: int, series: str = "C") -> None:
+        """`series` begins the external ids, which have to be others in every seeding of a workspace."""
         self._workspace_id = workspace_id
         self._people = People(seed)
         self._random = self._people.random
         self._start = start
+        self._series = series
         self._days = days
 
     def life(self, number: int) -> list[Step]:
@@ -78,7 +80,7 @@ class Histories:
     def _create(self, contact_id: UUID, person: Person, number: int, source: str) -> c.CreateContact:
         chance = self._random.random
         details = c.Details(
-            external_id=ExternalId(f"C-{number:07}") if chance() < 0.6 else None,
+            external_id=ExternalId(f"{self._series}-{number:07}") if chance() < 0.6 else None,
             first_name=person.first_name,
             last_name=person.last_name,
             email=person.email if chance() < 0.92 else None,

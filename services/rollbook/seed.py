@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
+from zlib import crc32
 
 import msgspec
 import rich_click as click
@@ -77,6 +79,11 @@ class Plan(NamedTuple):
     def key(self) -> str:
         return f"seed-{self.seed}-{self.contacts}-{self.days}"
 
+    @property
+    def series(self) -> str:
+        """Four letters that begin this plan's external ids."""
+        return base64.b32encode(crc32(self.key.encode()).to_bytes(4, "big")).decode()[:4]
+
 
 async def seed_demo(database_url: str, master_key: str, workspace_id: UUID, console: Console) -> None:
     """The contacts of `up --demo`, unless they are there already."""
@@ -135,7 +142,8 @@ async def _define_attributes(store: EventStore, workspace_id: UUID) -> None:
 async def _write(store: EventStore, plan: Plan) -> AsyncIterator[tuple[int, int]]:
     """Yields contacts and events written since the last time."""
     started = await _started_at(store, plan)
-    histories = Histories(plan.workspace_id, plan.seed, started - timedelta(days=plan.days), plan.days)
+    start = started - timedelta(days=plan.days)
+    histories = Histories(plan.workspace_id, plan.seed, start, plan.days, plan.series)
     for first in range(0, plan.contacts, BLOCK_CONTACTS):
         numbers = range(first, min(first + BLOCK_CONTACTS, plan.contacts))
         writes = [write for number in numbers for write in writes_of(histories.life(number))]

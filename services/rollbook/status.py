@@ -98,7 +98,7 @@ def _builds(builds: Sequence[BuildStatus]) -> Table:
             f"{build.lag_events:,}" if build.state != "retired" else "",
             f"{build.lag_ms / 1000:.1f} s" if build.state != "retired" else "",
             Text(f"{build.parked_keys:,}", style="red" if build.parked else ""),
-            Text("; ".join(troubles) or ("no projector keeps it" if orphaned else ""), style="red"),
+            Text("; ".join(troubles) or ("no projector keeps it now" if orphaned else ""), style="red"),
         )
     return table
 

@@ -53,6 +53,8 @@ async def test_contacts_come_with_their_history_and_only_once(database: str) -> 
     await seed_contacts(database, KEY, plan, console)
     assert counts(database) == seeded
     assert "there already" in output.getvalue()
+    await seed_contacts(database, KEY, plan._replace(seed=8), console)
+    assert counts(database)["contact.created"] == 1200
 
 
 async def test_cut_short_it_goes_on_with_the_same_contacts(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
