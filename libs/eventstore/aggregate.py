@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
+from eventstore.appender import lost
 from eventstore.envelope import RecordedEvent, Stream
 from eventstore.store import EventStore
 
@@ -85,18 +88,27 @@ class Aggregates(Generic[S]):
             streams = list(self._wanted)[:LOADS_MAX]
             futures = {stream: self._wanted.pop(stream) for stream in streams}
             try:
-                states = await self._read(streams)
+                await self._answer(streams, futures)
             except Exception as error:  # noqa: BLE001 - handed to everyone who waits for the load
-                for future in futures.values():
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for stream, future in futures.items():
-                state, version = states[stream]
-                if version:
-                    self.remember(stream, state, version)
-                if not future.done():
-                    future.set_result((state, version))
+                await self._answer_alone(futures, error)
+
+    async def _answer(self, streams: list[Stream], futures: dict[Stream, asyncio.Future[tuple[S, int]]]) -> None:
+        for stream, (state, version) in (await self._read(streams)).items():
+            if version:
+                self.remember(stream, state, version)
+            if not futures[stream].done():
+                futures[stream].set_result((state, version))
+
+    async def _answer_alone(self, futures: dict[Stream, asyncio.Future[tuple[S, int]]], error: Exception) -> None:
+        """One stream that cannot be folded fails alone; a database that is away is not asked for each."""
+        for stream, future in futures.items():
+            if len(futures) > 1 and not lost(error):
+                try:
+                    await self._answer([stream], futures)
+                except Exception as own_error:  # noqa: BLE001 - handed to everyone who waits for the load
+                    error = own_error
+            if not future.done():
+                future.set_exception(error)
 
     async def _read(self, streams: list[Stream]) -> dict[Stream, tuple[S, int]]:
         base = await self._base(streams)
@@ -118,14 +130,18 @@ class Aggregates(Generic[S]):
         if self._snapshots is not None and unknown:
             kept = await self._store.load_snapshots(unknown, self._snapshots.schema_version)
             for stream, (version, payload) in kept.items():
-                base[stream] = self._snapshots.decode(payload), version
+                # What cannot be read is as good as none: the stream itself is folded.
+                with contextlib.suppress(msgspec.MsgspecError, ValueError):
+                    base[stream] = self._snapshots.decode(payload), version
         return base
 
     async def _save_snapshot(self, codec: SnapshotCodec[S], stream: Stream, state: S, version: int) -> None:
-        await self._store.save_snapshot(
-            stream,
-            version=version,
-            schema_version=codec.schema_version,
-            payload=codec.encode(state),
-            subject_id=codec.subject_of(stream),
-        )
+        # On a full disk or a read-only server, loading goes on.
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await self._store.save_snapshot(
+                stream,
+                version=version,
+                schema_version=codec.schema_version,
+                payload=codec.encode(state),
+                subject_id=codec.subject_of(stream),
+            )

@@ -97,7 +97,8 @@ async def _check(connection: AnyConnection, lane: int, commands: Sequence[Prepar
     )
     claims = _claims(commands, take=True)
     if claims:
-        row = await connection.fetchrow(SQL["first_claim_taken"], *_columns(claims, 4))
+        released = _claims(commands, take=False)
+        row = await connection.fetchrow(SQL["first_claim_taken"], *_columns(claims, 4), *_columns(released, 4))
         if row is not None:
             raise ClaimTaken(row["kind"], row["holder"])
 
@@ -121,8 +122,6 @@ def _event_rows(
     position = head
     for command in commands:
         for stream_write, event_rows in zip(command.write.streams, command.event_rows, strict=True):
-            if stream_write.expected_version < 0:
-                raise ValueError(f"{stream_write.stream}: the bulk path needs an expected version")
             stream, subject = stream_write.stream, stream_write.subject_id
             slice_ = slice_of(stream.id)
             for version, row in enumerate(event_rows, stream_write.expected_version + 1):
@@ -156,7 +155,7 @@ def event_digest(stream: Stream, version: int, subject_id: UUID | None, row: Eve
     parts = (
         stream.workspace_id.bytes, stream.category.encode(), b"\0", stream.id.bytes, struct.pack(">i", version),
         event_id.bytes, type_.encode(), b"\0", struct.pack(">h", schema_version),
-        subject_id.bytes if subject_id else b"", struct.pack(">i", len(metadata)), metadata, payload,
+        b"\1" + subject_id.bytes if subject_id else b"\0", struct.pack(">i", len(metadata)), metadata, payload,
     )  # fmt: skip
     return sha256(b"".join(parts)).digest()
 

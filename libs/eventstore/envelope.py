@@ -15,6 +15,8 @@ NO_STREAM: Final = 0
 """Expected version of a stream that must not exist yet."""
 ANY_VERSION: Final = -1
 """Expected version of a stream that takes facts in any order (activity); needs an idempotency key."""
+LANE_MAX: Final = 2**15 - 1
+"""Lanes are stored in two bytes."""
 SLICES: Final = 1024
 """Fixed number of hash slices; lanes and projector shards are ranges of them."""
 
@@ -168,8 +170,9 @@ class LaneBatch(msgspec.Struct, frozen=True, kw_only=True):
 def parse_position(token: str) -> tuple[int, int]:
     """(lane, position) of a `Rollbook-Position` token. Raises ValueError on anything else."""
     lane, dot, position = token.partition(".")
-    if not (dot and lane.isascii() and lane.isdigit() and position.isascii() and position.isdigit()):
-        raise ValueError(f"not a position: {token!r}")
-    if len(lane) > 5 or len(position) > 18:
+    digits = (
+        len(lane) <= 5 and len(position) <= 18 and (lane + position).isascii() and lane.isdigit() and position.isdigit()
+    )
+    if not (dot and digits and int(lane) <= LANE_MAX):
         raise ValueError(f"not a position: {token[:40]!r}")
     return int(lane), int(position)

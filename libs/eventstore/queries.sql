@@ -137,12 +137,15 @@ ORDER BY s.n
 LIMIT 1
 
 -- first_claim_taken --
--- Of a bulk chunk: the first claim that another stream holds.
+-- Of a bulk chunk: the first claim that another stream holds and none of $5 … $8 releases.
 SELECT k.kind, x.holder
 FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[]) WITH ORDINALITY
     AS k (workspace_id, kind, value_hmac, holder, n)
 JOIN log.claims x ON x.workspace_id = k.workspace_id AND x.kind = k.kind AND x.value_hmac = k.value_hmac
-WHERE x.holder <> k.holder
+WHERE x.holder <> k.holder AND NOT EXISTS (
+    SELECT FROM unnest($5::uuid[], $6::text[], $7::bytea[], $8::uuid[]) AS r (workspace_id, kind, value_hmac, holder)
+    WHERE r.workspace_id = x.workspace_id AND r.kind = x.kind AND r.value_hmac = x.value_hmac AND r.holder = x.holder
+)
 ORDER BY k.n
 LIMIT 1
 

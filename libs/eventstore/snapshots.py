@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
+from cryptography.exceptions import InvalidTag
 
 from eventstore.cipher import SubjectCipher
 from eventstore.envelope import Stream
@@ -29,7 +30,10 @@ async def load_snapshots(
         if subject_id is not None:
             if row["wrapped"] is None:
                 continue  # erased: the stream itself tells
-            payload = cipher.decrypt(subject_id, row["wrapped"], payload, _CONTEXT + row["stream_id"].bytes)
+            try:
+                payload = cipher.decrypt(subject_id, row["wrapped"], payload, _CONTEXT + row["stream_id"].bytes)
+            except InvalidTag:
+                continue  # as good as none
         stream = Stream(row["workspace_id"], row["category"], row["stream_id"])
         found[stream] = row["version"], payload
     return found

@@ -114,6 +114,8 @@ class EventStore:
         earlier chunks stand (repeat with the same idempotency keys, or send the chunk's writes through `append`).
         """
         self._refuse_when_closing()
+        if any(part.expected_version < 0 for write in writes for part in write.streams):
+            raise ValueError("the bulk path needs expected versions")
         answers: list[Appended] = []
         for lane in sorted({self.lane_of(write.workspace_id) for write in writes}):
             commands = [await self._prepare(w) for w in writes if self.lane_of(w.workspace_id) == lane]

@@ -11,11 +11,12 @@ import asyncpg
 import msgspec
 
 from eventstore.bulk import event_digest
-from eventstore.envelope import Stream
+from eventstore.envelope import Stream, slice_of
 from eventstore.sql import load
 
 SQL = load("eventstore", "queries.sql")
 BATCHES_READ: Final = 2_000
+POSITION_MIN: Final = -(2**63)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,6 +47,9 @@ async def verify_chain(pool: asyncpg.Pool, lane: int, progress: Progress | None 
     """Walk a lane from its first batch; stops at the first thing that does not fit."""
     chain, expected, batches = b"", 1, 0
     try:
+        first = await pool.fetchval(SQL["first_event_after"], lane, POSITION_MIN)
+        if first is not None and first < 1:
+            raise _Broken(first, "an event stands before the first position")
         async for batch in _batches(pool, lane):
             if batch["first_position"] != expected:
                 raise _Broken(expected, f"a batch begins at {batch['first_position']}")
@@ -91,6 +95,8 @@ async def _verify_batch(pool: asyncpg.Pool, lane: int, batch: asyncpg.Record, pr
             raise _Broken(position, "the event is not the one that was written")
         if row["recorded_at"] != recorded_at:
             raise _Broken(position, "its time is not that of its batch")
+        if row["slice"] != slice_of(row["stream_id"]):
+            raise _Broken(position, "its slice is not that of its stream")
         digests.append(digest)
     chain = _link(previous, first, last, recorded_at, b"".join(digests))
     if chain != batch["chain"]:

@@ -129,7 +129,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN sha256(
     uuid_send(workspace_id) || convert_to(category, 'UTF8') || '\x00'::bytea || uuid_send(stream_id)
     || int4send(version) || uuid_send(event_id) || convert_to(type, 'UTF8') || '\x00'::bytea
-    || int2send(schema_version) || coalesce(uuid_send(subject_id), ''::bytea)
+    || int2send(schema_version) || coalesce('\x01'::bytea || uuid_send(subject_id), '\x00'::bytea)
     || int4send(length(metadata)) || metadata || payload
 );
 
@@ -187,7 +187,7 @@ BEGIN
         RETURNING position, sha256(
             uuid_send(workspace_id) || convert_to(category, 'UTF8') || '\x00'::bytea || uuid_send(stream_id)
             || int4send(version) || uuid_send(event_id) || convert_to(type, 'UTF8') || '\x00'::bytea
-            || int2send(schema_version) || coalesce(uuid_send(subject_id), ''::bytea)
+            || int2send(schema_version) || coalesce('\x01'::bytea || uuid_send(subject_id), '\x00'::bytea)
             || int4send(length(metadata)) || metadata || payload
         ) AS digest
     )
