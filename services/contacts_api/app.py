@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 
 from contacts_api.answer import encode_json
 from contacts_api.edge import Edge
-from contacts_api.endpoint import Endpoint, route_handler
+from contacts_api.endpoint import Endpoint, route_handlers
 from contacts_api.errors import MALFORMED, METHOD_NOT_ALLOWED, NOT_FOUND, PROBLEM_MEDIA_TYPE, Kind, Rejected, problem_of
 from contacts_api.routes import ENDPOINTS
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 def create_app(services: Services, *, more: Sequence[Endpoint] = ()) -> Edge:
     """The ASGI application. `more` endpoints come to those of the contract and are not described."""
     app = Litestar(
-        [route_handler(endpoint, services, _log_failure) for endpoint in (*ENDPOINTS, *more)],
+        route_handlers((*ENDPOINTS, *more), services, _log_failure),
         exception_handlers={Exception: _answer_router},
         openapi_config=None,
         logging_config=None,

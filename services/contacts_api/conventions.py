@@ -31,14 +31,14 @@ MinPosition: TypeAlias = Annotated[
     str | None,
     msgspec.Meta(
         description="As the header `Rollbook-Min-Position`, which wins.",
-        extra_json_schema={"pattern": r"^[0-9]{1,5}\.[0-9]{1,18}$", "examples": ["0.1234"]},
+        extra_json_schema={"pattern": r"^[0-9]{1,5}\.[0-9]{1,18}$", "examples": ["0.1"]},
     ),
 ]
 AsOf: TypeAlias = Annotated[
     str | None,
     msgspec.Meta(
         description="A past moment: an instant (RFC 3339) or a position.",
-        extra_json_schema={"examples": ["2026-11-22T09:30:00Z", "0.1234"]},
+        extra_json_schema={"examples": ["2026-11-22T09:30:00Z", "0.1"]},
     ),
 ]
 Fields: TypeAlias = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, get_args, get_type_hints
@@ -139,23 +139,36 @@ def endpoint(
     return declare
 
 
-def route_handler(endpoint: Endpoint, services: Services, on_failure: Callable[[Exception], None]) -> HTTPRouteHandler:
-    """The Litestar handler of an endpoint. `on_failure` is told of every error that is ours, not the caller's."""
-    answer = _pipeline(endpoint, services)
+def route_handlers(
+    endpoints: Iterable[Endpoint], services: Services, on_failure: Callable[[Exception], None]
+) -> list[HTTPRouteHandler]:
+    """One Litestar handler per address, for all of its methods. `on_failure` is told of every error that is ours."""
+    by_path: dict[str, list[Endpoint]] = {}
+    for each in endpoints:
+        by_path.setdefault(each.path, []).append(each)
+    return [_route_handler(path, group, services, on_failure) for path, group in by_path.items()]
+
+
+def _route_handler(
+    path: str, endpoints: list[Endpoint], services: Services, on_failure: Callable[[Exception], None]
+) -> HTTPRouteHandler:
+    pipelines = {each.method: _pipeline(each, services) for each in endpoints}
+    if "GET" in pipelines:
+        pipelines["HEAD"] = pipelines["GET"]
 
     async def handle(request: Request[Any, Any, Any]) -> ASGIApp:
         try:
-            return await answer(request)
+            return await pipelines[request.scope["method"]](request)
         except Exception as error:  # noqa: BLE001  # the last resort of every request
             problem, headers = problem_of(error)
             if problem.status == 500:
                 on_failure(error)
             return problem_answer(problem, headers)
 
-    methods: list[Any] = [endpoint.method, "HEAD"] if endpoint.method == "GET" else [endpoint.method]
-    path = re.sub(r"\{(\w+)\}", r"{\1:str}", endpoint.path)
     # The status is only there because Litestar checks it; each answer brings its own.
-    handler = HTTPRouteHandler(path, http_method=methods, name=endpoint.name, status_code=200, include_in_schema=False)
+    handler = HTTPRouteHandler(
+        re.sub(r"\{(\w+)\}", r"{\1:str}", path), http_method=list(pipelines), status_code=200, include_in_schema=False
+    )
     return handler(handle)
 
 

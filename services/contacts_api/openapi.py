@@ -12,10 +12,11 @@ import msgspec
 from contacts_api import errors
 from contacts_api.endpoint import PUBLIC, Endpoint
 from contacts_api.errors import KINDS, PROBLEM_MEDIA_TYPE, Kind, Problem
+from contacts_api.hints import FIELDS
 
 _REF: Final = "#/components/schemas/{name}"
 _TEXT: Final = {"type": "string"}
-_POSITION: Final = {"type": "string", "pattern": r"^[0-9]{1,5}\.[0-9]{1,18}$", "examples": ["0.1234"]}
+_POSITION: Final = {"type": "string", "pattern": r"^[0-9]{1,5}\.[0-9]{1,18}$", "examples": ["0.1"]}
 
 INTRODUCTION: Final = """\
 Every change is an event in a log that is never rewritten; everything that can be queried is built from that log.
@@ -42,7 +43,7 @@ REQUEST_HEADERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     ),
     "If-Match": (
         "The version the change was decided on, as it came in `ETag`; another version answers 412.",
-        {"type": "string", "pattern": r'^(\*|"[1-9][0-9]{0,8}")$', "examples": ['"3"']},
+        {"type": "string", "pattern": r'^"[1-9][0-9]{0,8}"$|^\*$', "examples": ["*"]},
     ),
     "If-None-Match": ("The version the caller has; it answers 304 where that is the present one.", _TEXT),
     "Rollbook-Min-Position": ("Wait until the answer shows this position.", _POSITION),
@@ -99,6 +100,9 @@ class _Schemas:
         unique = list(dict.fromkeys(types))
         written, self._components = msgspec.json.schema_components(unique, ref_template=_REF)
         self._of = dict(zip(unique, written, strict=True))
+        for name, hints in FIELDS.items():
+            for field, hint in hints.items():
+                self._components[name]["properties"][field].update(hint)
 
     def of(self, type_: Any) -> dict[str, Any]:
         if isinstance(type_, tuple):

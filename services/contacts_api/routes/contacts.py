@@ -123,6 +123,8 @@ async def read_contact(call: Call[ContactPath, ContactReading, Nothing]) -> Answ
         position = await shown_position(call, call.query.min_position)
         contact = await services.contact_queries.get(workspace_id, contact_id)
     else:
+        # The log itself is asked, so there is nothing to wait for; a position that is none is refused all the same.
+        call.min_position(call.query.min_position)
         moment = await position_of(call, call.query.as_of)
         position = f"{services.store.lane_of(workspace_id)}.{moment}"
         contact = await history.as_of(services.store, workspace_id, contact_id, position=moment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -11,7 +11,7 @@ from contacts.errors import ContactNotFound
 from contacts.workspace.permissions import Action
 from contacts_api import examples
 from contacts_api.answer import Answer, json_answer
-from contacts_api.conventions import AsOf, Limit, position_of
+from contacts_api.conventions import AsOf, Cursor, Limit, position_of
 from contacts_api.decoding import Fault, Malformed
 from contacts_api.endpoint import Endpoint, Nothing, Returns, endpoint
 from contacts_api.request import Call
@@ -26,10 +26,7 @@ class HistoryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     as_of: AsOf = None
     sort: Literal["-version", "version"] = "-version"
     limit: Limit = 50
-    cursor: Annotated[
-        str | None,
-        msgspec.Meta(description="`next_cursor` of the page before.", extra_json_schema={"pattern": "^[0-9]{1,9}$"}),
-    ] = None
+    cursor: Cursor = None
 
 
 @endpoint(
