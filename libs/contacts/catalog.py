@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from contacts.contact import events as contact
 from contacts.contact.projection import ContactProjection
+from contacts.merge import events as merge
 from contacts.workspace import events as workspace
 from eventstore.codec import Codec, EventType
 
@@ -24,6 +25,12 @@ EVENT_TYPES: Final = (
     EventType("contact.unblocked", contact.ContactUnblocked),
     EventType("contact.deleted", contact.ContactDeleted),
     EventType("contact.restored", contact.ContactRestored),
+    EventType("contact.merged", contact.ContactMerged),
+    EventType("contact.absorbed", contact.ContactAbsorbed),
+    EventType("contact.unmerged", contact.ContactUnmerged),
+    EventType("contact.reinstated", contact.ContactReinstated),
+    EventType("merge.completed", merge.MergeCompleted),
+    EventType("merge.reversed", merge.MergeReversed),
     EventType("workspace.created", workspace.WorkspaceCreated),
     EventType("workspace.settings_changed", workspace.WorkspaceSettingsChanged),
     EventType("workspace.key_issued", workspace.WorkspaceKeyIssued),

@@ -6,8 +6,9 @@ stream's id and the version the answer showed: folding that stream to that versi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final, Generic, Protocol, TypeVar
 from uuid import UUID
 
@@ -28,6 +29,7 @@ ATTEMPTS_MAX: Final = 50
 
 #: Stands in for the time of recording where only the resulting values matter.
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
+NOTHING: Final[Mapping[UUID, Any]] = MappingProxyType({})
 _ID_AT: Final = slice(-24, -8)
 _VERSION_AT: Final = slice(-8, None)
 _DIGEST_AT: Final = slice(None, -24)
@@ -58,6 +60,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     expected_version: int | None = None
 
 
+class Met(msgspec.Struct, Generic[S], frozen=True, kw_only=True, gc=False):
+    """What a command meets: the stream it acts on, which may be another than the one it named."""
+
+    stream: Stream
+    version: int
+    #: The fold of the stream.
+    state: S
+    #: Folds of other streams that are shown and decided on together with it, by id; none for nearly all.
+    others: Mapping[UUID, S] = NOTHING
+
+
 class Rules(Protocol[C_contra, S]):
     """The pure side of one category."""
 
@@ -67,18 +80,39 @@ class Rules(Protocol[C_contra, S]):
     def decide(self, command: C_contra, state: S) -> Sequence[Any]: ...
     def fold(self, state: S, recorded: RecordedEvent[Any]) -> S: ...
     def evolve(self, state: S, event: Any, at: datetime) -> S: ...
-    def claims(self, before: S, after: S) -> Iterable[Claim]:
+    def show(self, state: S, others: Mapping[UUID, S]) -> S:
+        """What is decided on and answered; `state` itself where there are no `others`."""
+        ...
+
+    def claims(self, before: S, after: S, others: Mapping[UUID, S]) -> Iterable[Claim]:
         """What the change from `before` to `after` takes and releases."""
+        ...
+
+
+class Surroundings(Protocol[S]):
+    """Finds the stream that a command acts on, and what is shown together with it."""
+
+    async def meet(self, stream: Stream, *, fresh: bool) -> Met[S]: ...
+    async def others_at(self, stream: Stream, state: S, position: int) -> Mapping[UUID, S]:
+        """As they were at a position at which `state` was the state of the stream."""
         ...
 
 
 class Execution(Generic[C, S]):
     """Executes commands of one category. Safe to use concurrently."""
 
-    def __init__(self, store: EventStore, rules: Rules[C, S], aggregates: Aggregates[S]) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        rules: Rules[C, S],
+        aggregates: Aggregates[S],
+        surroundings: Surroundings[S] | None = None,
+    ) -> None:
+        """Without `surroundings` a command acts on the stream it names, and on that alone."""
         self._store = store
         self._rules = rules
         self._aggregates = aggregates
+        self._surroundings = surroundings
 
     async def execute(
         self, command: C, stream: Stream, request: Request, *, new: bool = False, claims: tuple[Claim, ...] = ()
@@ -107,14 +141,15 @@ class Execution(Generic[C, S]):
         if found is None:
             return None
         appended, kept = found
-        if kept[_DIGEST_AT] != request.digest:
-            raise errors.IdempotencyKeyReused
-        stream = Stream(workspace_id, self._rules.category, UUID(bytes=kept[_ID_AT]))
-        version = int.from_bytes(kept[_VERSION_AT], "big")
+        id_, version = recalled(kept, request)
+        stream = Stream(workspace_id, self._rules.category, id_)
         state = self._rules.initial(stream.id)
         for recorded in await self._store.read_stream(stream, to_version=version):
             state = self._rules.fold(state, recorded)
         created = 0 < version == appended.event_count
+        if self._surroundings is not None:
+            others = await self._surroundings.others_at(stream, state, appended.last_position)
+            state = self._rules.show(state, others)
         return Executed(id=stream.id, state=state, version=version, appended=appended, created=created, replayed=True)
 
     async def load(self, stream: Stream, *, fresh: bool = False) -> tuple[S, int]:
@@ -127,11 +162,11 @@ class Execution(Generic[C, S]):
         fresh = False
         for attempt in range(ATTEMPTS_MAX):
             if new and attempt == 0:
-                before, version = self._rules.initial(stream.id), 0
+                met = Met(stream=stream, version=0, state=self._rules.initial(stream.id))
             else:
-                before, version = await self._aggregates.load(stream, fresh=fresh)
+                met = await self._meet(stream, fresh=fresh)
             try:
-                events = self._decide(command, before, version, request)
+                events = self._decide(command, met, request)
             except errors.Refusal:
                 # A cached state may be behind: only a fresh one may refuse.
                 if fresh or (new and attempt == 0):
@@ -143,29 +178,30 @@ class Execution(Generic[C, S]):
                 fresh = True
                 continue
             try:
-                return await self._append(stream, request, before, version, events, claims)
+                return await self._append(met, request, events, claims)
             except WrongExpectedVersion as conflict:
                 if request.expected_version is not None:
                     raise errors.VersionMismatch(request.expected_version, conflict.actual) from None
                 fresh = True
         raise errors.TooContended(ATTEMPTS_MAX)
 
-    def _decide(self, command: C, before: S, version: int, request: Request) -> tuple[Any, ...]:
+    async def _meet(self, stream: Stream, *, fresh: bool) -> Met[S]:
+        if self._surroundings is not None:
+            return await self._surroundings.meet(stream, fresh=fresh)
+        state, version = await self._aggregates.load(stream, fresh=fresh)
+        return Met(stream=stream, version=version, state=state)
+
+    def _decide(self, command: C, met: Met[S], request: Request) -> tuple[Any, ...]:
         expected = request.expected_version
         # What never existed is answered as such, not as a mismatch.
-        if version and expected is not None and expected != version:
-            raise errors.VersionMismatch(expected, version)
-        return tuple(self._rules.decide(command, before))
+        if met.version and expected is not None and expected != met.version:
+            raise errors.VersionMismatch(expected, met.version)
+        return tuple(self._rules.decide(command, self._rules.show(met.state, met.others)))
 
     async def _append(
-        self,
-        stream: Stream,
-        request: Request,
-        before: S,
-        version: int,
-        events: tuple[Any, ...],
-        claims: tuple[Claim, ...],
+        self, met: Met[S], request: Request, events: tuple[Any, ...], claims: tuple[Claim, ...]
     ) -> Executed[S]:
+        stream, version = met.stream, met.version
         after_version = version + len(events)
         write = Write(
             workspace_id=stream.workspace_id,
@@ -178,10 +214,10 @@ class Execution(Generic[C, S]):
                     new_subject=version == 0,
                 ),
             ),
-            claims=claims + self._claims(before, events),
+            claims=claims + self._claims(met, events),
             metadata=request.metadata,
             idempotency_key=request.idempotency_key,
-            request_hash=request.digest + stream.id.bytes + after_version.to_bytes(8, "big"),
+            request_hash=kept_with_key(request, stream.id, after_version),
         )
         if not events and request.idempotency_key is None:
             appended = await self._nothing_appended(stream)
@@ -196,22 +232,39 @@ class Execution(Generic[C, S]):
                 raise errors.ClaimTakenRefusal(taken.kind, taken.holder) from None
             except SubjectErased:
                 raise errors.ContactIsErased(stream.id) from None
-        after = before
+        after = met.state
         for event in events:
             after = self._rules.evolve(after, event, appended.recorded_at)
         self._aggregates.remember(stream, after, after_version)
-        created = version == 0 and after_version > 0
-        return Executed(id=stream.id, state=after, version=after_version, appended=appended, created=created)
+        return Executed(
+            id=stream.id,
+            state=self._rules.show(after, met.others),
+            version=after_version,
+            appended=appended,
+            created=version == 0 and after_version > 0,
+        )
 
-    def _claims(self, before: S, events: tuple[Any, ...]) -> tuple[Claim, ...]:
+    def _claims(self, met: Met[S], events: tuple[Any, ...]) -> tuple[Claim, ...]:
         if not events:
             return ()
-        after = before
+        after = met.state
         for event in events:
             after = self._rules.evolve(after, event, EPOCH)
-        return tuple(self._rules.claims(before, after))
+        return tuple(self._rules.claims(met.state, after, met.others))
 
     async def _nothing_appended(self, stream: Stream) -> Appended:
         """Where the log stands: whoever waits for this position sees the state that made the command needless."""
         lane = self._store.lane_of(stream.workspace_id)
         return Appended(lane=lane, last_position=await self._store.head(lane), event_count=0, recorded_at=EPOCH)
+
+
+def kept_with_key(request: Request, id_: UUID, version: int) -> bytes:
+    """What the log keeps with an idempotency key: from it `recalled` tells which answer the request got."""
+    return request.digest + id_.bytes + version.to_bytes(8, "big")
+
+
+def recalled(kept: bytes, request: Request) -> tuple[UUID, int]:
+    """(stream id, version) that the answer showed. Raises IdempotencyKeyReused where it was another request."""
+    if kept[_DIGEST_AT] != request.digest:
+        raise errors.IdempotencyKeyReused
+    return UUID(bytes=kept[_ID_AT]), int.from_bytes(kept[_VERSION_AT], "big")

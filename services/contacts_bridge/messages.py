@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from contacts.contact import events as contact
+from contacts.merge import events as merge
 from contacts.workspace import events as workspace
 from contacts_bridge.cloudevent import CloudEvent, cloud_event
 from contacts_bridge.errors import UnmappedEvent
@@ -73,6 +74,49 @@ class ContactStateChanged(_Data, frozen=True, kw_only=True, gc=False):
     """The event's name says it all; a reason given in free text is among the values."""
 
     values: Values = UNSET
+
+
+class ContactMerged(_Data, frozen=True, kw_only=True, gc=False):
+    """Others are shown as part of this contact from here on. Their ids keep resolving, to this one."""
+
+    merge: Annotated[UUID, Meta(description="The merge; it can be taken apart by this id.")]
+    others: Annotated[tuple[UUID, ...], Meta(description="Those that are not shown by themselves any more.")]
+    chosen: Annotated[tuple[str, ...], Meta(description="Fields for which somebody chose whose value is shown.")] = ()
+
+
+class ContactAbsorbed(_Data, frozen=True, kw_only=True, gc=False):
+    """This contact is shown as part of another one. Nothing of it is lost."""
+
+    merge: UUID
+    into: UUID
+
+
+class ContactUnmerged(_Data, frozen=True, kw_only=True, gc=False):
+    """Others are shown by themselves again."""
+
+    merge: UUID
+    contacts: tuple[UUID, ...]
+
+
+class ContactReinstated(_Data, frozen=True, kw_only=True, gc=False):
+    """This contact is shown by itself again."""
+
+    merge: UUID
+    out_of: UUID
+
+
+class MergeCompleted(_Data, frozen=True, kw_only=True, gc=False):
+    """Contacts were merged; each of them tells so itself as well."""
+
+    primary: UUID
+    others: tuple[UUID, ...]
+
+
+class MergeReversed(_Data, frozen=True, kw_only=True, gc=False):
+    """Contacts came out of a merge; each of them tells so itself as well."""
+
+    contacts: tuple[UUID, ...]
+    out_of: UUID
 
 
 class WorkspaceCreated(_Data, frozen=True, kw_only=True, gc=False):
@@ -153,6 +197,30 @@ def _state(event: msgspec.Struct, with_values: bool) -> ContactStateChanged:
     return ContactStateChanged(values=_all_values(event, with_values))
 
 
+def _merged(event: contact.ContactMerged, _: bool) -> ContactMerged:
+    return ContactMerged(merge=event.merge_id, others=event.others, chosen=tuple(sorted(event.choices)))
+
+
+def _absorbed(event: contact.ContactAbsorbed, _: bool) -> ContactAbsorbed:
+    return ContactAbsorbed(merge=event.merge_id, into=event.into)
+
+
+def _unmerged(event: contact.ContactUnmerged, _: bool) -> ContactUnmerged:
+    return ContactUnmerged(merge=event.merge_id, contacts=event.contacts)
+
+
+def _reinstated(event: contact.ContactReinstated, _: bool) -> ContactReinstated:
+    return ContactReinstated(merge=event.merge_id, out_of=event.out_of)
+
+
+def _merge_completed(event: merge.MergeCompleted, _: bool) -> MergeCompleted:
+    return MergeCompleted(primary=event.primary, others=event.others)
+
+
+def _merge_reversed(event: merge.MergeReversed, _: bool) -> MergeReversed:
+    return MergeReversed(contacts=event.contacts, out_of=event.out_of)
+
+
 def _settings(event: workspace.WorkspaceSettingsChanged, _: bool) -> WorkspaceSettingsChanged:
     return WorkspaceSettingsChanged(changed=_names(msgspec.to_builtins(event)))
 
@@ -219,6 +287,12 @@ MESSAGES: Final = (
     PublicMessage("contact.unblocked", "A contact was unblocked", ContactStateChanged, _state),
     PublicMessage("contact.deleted", "A contact was deleted", ContactStateChanged, _state),
     PublicMessage("contact.restored", "A deleted contact is back", ContactStateChanged, _state),
+    PublicMessage("contact.merged", "A contact absorbed others", ContactMerged, _merged),
+    PublicMessage("contact.absorbed", "A contact was absorbed by another", ContactAbsorbed, _absorbed),
+    PublicMessage("contact.unmerged", "Others came out of a contact again", ContactUnmerged, _unmerged),
+    PublicMessage("contact.reinstated", "An absorbed contact is back", ContactReinstated, _reinstated),
+    PublicMessage("merge.completed", "Contacts were merged", MergeCompleted, _merge_completed),
+    PublicMessage("merge.reversed", "Contacts came out of a merge", MergeReversed, _merge_reversed),
     PublicMessage("workspace.created", "A workspace was created", WorkspaceCreated, lambda _e, _v: WorkspaceCreated()),
     PublicMessage("workspace.settings_changed", "Settings changed", WorkspaceSettingsChanged, _settings),
     PublicMessage("workspace.key_issued", "An API key was issued", WorkspaceKey, _key),

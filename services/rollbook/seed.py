@@ -19,8 +19,8 @@ from rich.text import Text
 
 from contacts import errors
 from contacts.catalog import CODEC
-from contacts.contact.handler import CATEGORY, ContactRules
-from contacts.contact.state import Contact
+from contacts.contact.handler import ContactRules
+from contacts.contact.state import CATEGORY, Contact
 from contacts.workspace.commands import DefineAttribute
 from contacts.workspace.directory import Workspaces
 from contacts.workspace.handler import WorkspaceHandler

@@ -79,6 +79,8 @@ class EditContact(_Command, frozen=True, kw_only=True):
 
     details: Details
     external_id_required: bool = False
+    #: The key it was found by. A profile of several contacts may be found by one it does not show: that stays as it is.
+    found_by: UpsertKind | None = None
 
 
 class UpsertContact(_Command, frozen=True, kw_only=True):

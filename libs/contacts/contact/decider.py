@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from contacts import errors
 from contacts.contact import commands as c
@@ -63,6 +64,8 @@ def _create(command: c.CreateContact, contact: Contact) -> list[e.ContactEvent]:
 
 def _edit(command: c.EditContact, contact: Contact) -> list[e.ContactEvent]:
     details = command.details
+    if command.found_by is not None and contact.absorbed:
+        details = replace(details, **{command.found_by: UNSET})
     events: list[e.ContactEvent] = []
     changed = changes_of(details, contact)
     if changed is not None:

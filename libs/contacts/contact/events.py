@@ -6,13 +6,16 @@ Events only ever grow by fields with defaults. Every value was parsed (`contacts
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from contacts.values import AttributeValue, Country, Email, ExternalId, Language, Phone, Tag, TimeZone
+
+#: How a contact comes out of a merge: with everything it had absorbed before, or without.
+UnmergeMode: TypeAlias = Literal["subtree", "single"]
 
 
 class _Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -180,6 +183,54 @@ class ContactRestored(_Fact, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class ContactMerged(_Fact, frozen=True, kw_only=True):
+    """It stands for the others as well from here on. No fact of theirs moves: this is an edge that can be taken out."""
+
+    merge_id: UUID
+    #: In the order in which they fill what is empty.
+    others: tuple[UUID, ...]
+    #: Whose value is shown, by field; custom attributes as `attributes.<key>`.
+    choices: dict[str, UUID] = {}
+
+
+class ContactAbsorbed(_Fact, frozen=True, kw_only=True):
+    """Another contact stands for it from here on; recorded anew where the one in between left alone."""
+
+    merge_id: UUID
+    into: UUID
+
+
+class Reattached(_Fact, frozen=True, kw_only=True):
+    """A contact that stayed when the one that had absorbed it left alone, and takes its place."""
+
+    contact: UUID
+    #: The merge that absorbed it, and takes it out again.
+    merge_id: UUID
+    instead_of: UUID
+
+
+class ContactUnmerged(_Fact, frozen=True, kw_only=True):
+    """Others came out of it again; recorded on the profile they were shown in, too, if that is another one."""
+
+    merge_id: UUID
+    contacts: tuple[UUID, ...]
+    mode: UnmergeMode = "subtree"
+    reattached: tuple[Reattached, ...] = ()
+    #: What was edited here since and went with them: its key in `Composition.touched`, and the version that key had
+    #: before. 0 where it had none.
+    given: dict[str, int] = {}
+
+
+class ContactReinstated(_Fact, frozen=True, kw_only=True):
+    """It stands for itself again, exactly as it was."""
+
+    merge_id: UUID
+    #: The profile it was part of.
+    out_of: UUID
+    #: Alone means without what it had absorbed itself.
+    mode: UnmergeMode = "subtree"
+
+
 ContactEvent: TypeAlias = (
     ContactCreated
     | ContactDetailsChanged
@@ -192,4 +243,8 @@ ContactEvent: TypeAlias = (
     | ContactUnblocked
     | ContactDeleted
     | ContactRestored
+    | ContactMerged
+    | ContactAbsorbed
+    | ContactUnmerged
+    | ContactReinstated
 )

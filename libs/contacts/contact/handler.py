@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -11,22 +11,21 @@ import msgspec
 from msgspec.structs import replace
 
 from contacts import errors
+from contacts.contact.claims import UNIQUE_KINDS, UPSERT_CLAIMS, moved_between, moved_claims
 from contacts.contact.commands import ContactCommand, CreateContact, UpsertContact, UpsertKind
 from contacts.contact.decider import decide, evolve, fold, initial
 from contacts.contact.events import ContactEvent
 from contacts.contact.input import upsert_key
-from contacts.contact.state import Contact
-from contacts.execution import ATTEMPTS_MAX, Executed, Execution, Request
+from contacts.contact.state import CATEGORY, Contact
+from contacts.execution import ATTEMPTS_MAX, NOTHING, Executed, Execution, Request
+from contacts.merge.component import Components
+from contacts.merge.view import view
 from eventstore.aggregate import Aggregates, SnapshotCodec
 from eventstore.envelope import Appended, Claim, Metadata, RecordedEvent, Stream
 from eventstore.store import EventStore
 
-CATEGORY: Final = "contact"
 #: Raise it whenever `Contact` or its fold changes: snapshots of another schema are not read.
-SNAPSHOT_SCHEMA: Final = 1
-UNIQUE_KINDS: Final = ("external_id", "messaging_id")
-#: Held by contacts that an upsert by e-mail or phone created, see decisions/0002-upsert-by-address.md.
-UPSERT_CLAIMS: Final[dict[UpsertKind, str]] = {"email": "upsert.email", "phone": "upsert.phone"}
+SNAPSHOT_SCHEMA: Final = 2
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +59,9 @@ class ContactHandler:
         aggregates = Aggregates(
             store, category=CATEGORY, initial=initial, evolve=fold, snapshots=SNAPSHOTS, cache_size=cache_size
         )
-        self._execution = Execution(store, ContactRules(), aggregates)
+        #: Who stands for whom; for the handlers of other slices as well.
+        self.components = Components(store, aggregates)
+        self._execution = Execution(store, ContactRules(), aggregates, self.components)
 
     async def execute(
         self,
@@ -89,9 +90,12 @@ class ContactHandler:
         return _outcome(await self._execution.execute(command, _stream(command), request, new=new))
 
     async def load(self, workspace_id: UUID, contact_id: UUID) -> Contact:
-        """The present state, straight from the log; version 0 where there is no such contact."""
-        contact, _version = await self._execution.load(Stream(workspace_id, CATEGORY, contact_id), fresh=True)
-        return contact
+        """The present profile, straight from the log; version 0 where there is no such contact.
+
+        Of an absorbed contact it is the profile of the one that stands for it.
+        """
+        met = await self.components.meet(Stream(workspace_id, CATEGORY, contact_id), fresh=True)
+        return view(met.state, met.others)
 
     async def _upsert(self, command: UpsertContact, request: Request) -> Executed[Contact]:
         for _attempt in range(ATTEMPTS_MAX):
@@ -99,7 +103,7 @@ class ContactHandler:
             try:
                 if known is None:
                     return await self._create(command, request)
-                edit = replace(command.edit, contact_id=known)
+                edit = replace(command.edit, contact_id=known, found_by=command.by)
                 return await self._execution.execute(edit, _stream(edit), request)
             except errors.ClaimTakenRefusal as taken:
                 # Somebody else created the contact meanwhile: then it is an edit.
@@ -132,10 +136,10 @@ class ContactHandler:
             found = await self._find(workspace_id, by, key, lane=lane, position=position)
             if found is None:
                 return None
-            contact = await self.load(workspace_id, found)
-            address = getattr(contact, by)
+            met = await self.components.meet(Stream(workspace_id, CATEGORY, found), fresh=True)
+            addresses = [getattr(contact, by) for contact in (met.state, *met.others.values())]
             # The log has the last word: what was found may have moved on since, then it is asked again.
-            if not contact.deleted and address is not None and upsert_key(by, address) == key:
+            if not met.state.deleted and any(a is not None and upsert_key(by, a) == key for a in addresses):
                 return found
         raise errors.TooContended(ATTEMPTS_MAX)
 
@@ -157,34 +161,13 @@ class ContactRules:
     def evolve(self, state: Contact, event: ContactEvent, at: datetime) -> Contact:
         return evolve(state, event, at)
 
-    def claims(self, before: Contact, after: Contact) -> Iterable[Claim]:
-        """Taken by a present contact, released by a deleted one, moved with an edit."""
+    def show(self, state: Contact, others: Mapping[UUID, Contact]) -> Contact:
+        return view(state, others) if others else state
+
+    def claims(self, before: Contact, after: Contact, others: Mapping[UUID, Contact] = NOTHING) -> Iterable[Claim]:
         if not before.exists:
             return [Claim(kind=kind, value=v, holder=after.id) for kind in UNIQUE_KINDS if (v := getattr(after, kind))]
-        return list(_moved_claims(before, after))
-
-
-def _moved_claims(before: Contact, after: Contact) -> Iterator[Claim]:
-    for kind in UNIQUE_KINDS:
-        yield from _moved(kind, before.id, _held(before, kind), _held(after, kind))
-    for by, kind in UPSERT_CLAIMS.items():
-        old, new = _held(before, by), _held(after, by)
-        if old is not None and old != new:
-            yield Claim(kind=kind, value=upsert_key(by, old), holder=before.id, take=False)
-
-
-def _held(contact: Contact, field: str) -> str | None:
-    value: str | None = None if contact.deleted else getattr(contact, field)
-    return value
-
-
-def _moved(kind: str, holder: UUID, old: str | None, new: str | None) -> Iterator[Claim]:
-    if old == new:
-        return
-    if old is not None:
-        yield Claim(kind=kind, value=old, holder=holder, take=False)
-    if new is not None:
-        yield Claim(kind=kind, value=new, holder=holder)
+        return moved_between([(before, others)], [(after, others)]) if others else moved_claims(before, after)
 
 
 SNAPSHOTS: Final = SnapshotCodec[Contact](

@@ -11,8 +11,7 @@ import msgspec
 
 from contacts import errors
 from contacts.contact.decider import fold, initial
-from contacts.contact.handler import CATEGORY
-from contacts.contact.state import Contact
+from contacts.contact.state import CATEGORY, Contact
 from eventstore.envelope import RecordedEvent, Stream, Unreadable
 from eventstore.store import EventStore
 

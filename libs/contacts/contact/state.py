@@ -12,8 +12,11 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from contacts.contact import events as e
+from contacts.contact.composition import PLAIN_FIELDS, Composition, touched, with_merge, without
 from contacts.values import AttributeValue, Country, Email, ExternalId, Language, Phone, Tag, TimeZone
 from eventstore.envelope import RecordedEvent, Unreadable
+
+CATEGORY: Final = "contact"
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -32,7 +35,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Everything a contact's own stream says of it. Version 0 means it was never created."""
+    """Everything a contact's own stream says of it, or a profile made of several. Version 0: it was never created."""
 
     id: UUID
     #: Number of events folded, which is the version of the stream.
@@ -71,6 +74,13 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     deletion_reason: str | None = None
     #: Some of its events can no longer be read: its data key was destroyed.
     erased: bool = False
+    #: What it absorbed; None for nearly all contacts.
+    composition: Composition | None = None
+    #: The contact that stands for it, and the merge that made it so.
+    absorbed_into: UUID | None = None
+    absorbed_by: UUID | None = None
+    #: In profiles only (`merge.view`): all that it stands for, at any depth.
+    absorbed: tuple[UUID, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -95,12 +105,16 @@ def initial(contact_id: UUID) -> Contact:
 
 def evolve(contact: Contact, event: e.ContactEvent | Unreadable, at: datetime) -> Contact:
     """The state after `event`, recorded `at`. Total: any event can follow any state, `Unreadable` too."""
-    return _EVOLVE[type(event)](contact, event, at)
+    after = _EVOLVE[type(event)](contact, event, at)
+    if after.composition is None:
+        return after
+    composition = touched(after.composition, event, after.version)
+    return after if composition is after.composition else replace(after, composition=composition)
 
 
 def fold(contact: Contact, recorded: RecordedEvent[Any]) -> Contact:
     """`evolve` for an event as the log holds it."""
-    return _EVOLVE[type(recorded.event)](contact, recorded.event, recorded.recorded_at)
+    return evolve(contact, recorded.event, recorded.recorded_at)
 
 
 def _created(contact: Contact, event: e.ContactCreated, at: datetime) -> Contact:
@@ -143,25 +157,6 @@ def _connected(channel: e.ChannelIdentity, at: datetime) -> Channel:
         first_seen_at=at,
         last_seen_at=at,
     )
-
-
-#: Fields of `ContactDetailsChanged` that are the new value itself.
-PLAIN_FIELDS: Final = (
-    "external_id",
-    "messaging_id",
-    "first_name",
-    "last_name",
-    "email",
-    "phone",
-    "country",
-    "time_zone",
-    "language",
-    "address",
-    "location",
-    "avatar_url",
-    "assignee",
-    "campaign_opt_in",
-)
 
 
 def _details_changed(contact: Contact, event: e.ContactDetailsChanged, at: datetime) -> Contact:
@@ -236,6 +231,35 @@ def _restored(contact: Contact, event: e.ContactRestored, at: datetime) -> Conta
     return replace(contact, version=contact.version + 1, changed_at=at, deleted_at=None, deletion_reason=None)
 
 
+def _merged(contact: Contact, event: e.ContactMerged, at: datetime) -> Contact:
+    version = contact.version + 1
+    composition = with_merge(contact.composition, event, version)
+    return replace(contact, version=version, changed_at=at, composition=composition)
+
+
+def _absorbed(contact: Contact, event: e.ContactAbsorbed, at: datetime) -> Contact:
+    return replace(
+        contact, version=contact.version + 1, changed_at=at, absorbed_into=event.into, absorbed_by=event.merge_id
+    )
+
+
+def _unmerged(contact: Contact, event: e.ContactUnmerged, at: datetime) -> Contact:
+    composition = without(contact.composition, event)
+    return replace(contact, version=contact.version + 1, changed_at=at, composition=composition)
+
+
+def _reinstated(contact: Contact, event: e.ContactReinstated, at: datetime) -> Contact:
+    composition = None if event.mode == "single" else contact.composition
+    return replace(
+        contact,
+        version=contact.version + 1,
+        changed_at=at,
+        absorbed_into=None,
+        absorbed_by=None,
+        composition=composition,
+    )
+
+
 def _unreadable(contact: Contact, event: Unreadable, at: datetime) -> Contact:
     created_at = contact.created_at or at
     return replace(contact, version=contact.version + 1, created_at=created_at, changed_at=at, erased=True)
@@ -254,5 +278,9 @@ _EVOLVE: Final[dict[type, Callable[[Contact, Any, datetime], Contact]]] = {
     e.ContactUnblocked: _unblocked,
     e.ContactDeleted: _deleted,
     e.ContactRestored: _restored,
+    e.ContactMerged: _merged,
+    e.ContactAbsorbed: _absorbed,
+    e.ContactUnmerged: _unmerged,
+    e.ContactReinstated: _reinstated,
     Unreadable: _unreadable,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -94,5 +94,8 @@ class WorkspaceRules:
     def evolve(self, state: Workspace, event: WorkspaceEvent, at: datetime) -> Workspace:
         return evolve(state, event, at)
 
-    def claims(self, _before: Workspace, _after: Workspace) -> Iterable[Claim]:
+    def show(self, state: Workspace, _others: Mapping[UUID, Workspace]) -> Workspace:
+        return state
+
+    def claims(self, _before: Workspace, _after: Workspace, _others: Mapping[UUID, Workspace]) -> Iterable[Claim]:
         return ()

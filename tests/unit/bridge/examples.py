@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from contacts.contact import events as contact
+from contacts.merge import events as merge
 from contacts.values import Country, Email, ExternalId, Language, Phone, Tag, TimeZone
 from contacts.workspace import events as workspace
 from eventstore.envelope import Metadata, RecordedEvent
@@ -70,6 +71,20 @@ EVENTS: dict[str, msgspec.Struct] = {
     "contact.unblocked": contact.ContactUnblocked(reason="secret reason"),
     "contact.deleted": contact.ContactDeleted(reason="secret reason"),
     "contact.restored": contact.ContactRestored(reason="secret reason"),
+    "contact.merged": contact.ContactMerged(merge_id=uuid4(), others=(uuid4(),), choices={"first_name": uuid4()}),
+    "contact.absorbed": contact.ContactAbsorbed(merge_id=uuid4(), into=uuid4()),
+    "contact.unmerged": contact.ContactUnmerged(
+        merge_id=uuid4(),
+        contacts=(uuid4(),),
+        mode="single",
+        reattached=(contact.Reattached(contact=uuid4(), merge_id=uuid4(), instead_of=uuid4()),),
+        given={"tags\x1fsecret-tag": 3},
+    ),
+    "contact.reinstated": contact.ContactReinstated(merge_id=uuid4(), out_of=uuid4(), mode="single"),
+    "merge.completed": merge.MergeCompleted(primary=uuid4(), others=(uuid4(),), choices={"first_name": uuid4()}),
+    "merge.reversed": merge.MergeReversed(
+        contacts=(uuid4(),), out_of=uuid4(), mode="single", assigned={"first_name": uuid4()}
+    ),
     "workspace.created": workspace.WorkspaceCreated(name="Secretname"),
     "workspace.settings_changed": workspace.WorkspaceSettingsChanged(
         name="Secretname", default_region=Country("DE"), double_opt_in={"api": True}
@@ -93,7 +108,7 @@ def recorded(type_: str, event: Any = None, *, metadata: Metadata | None = None)
         lane=0,
         position=7,
         workspace_id=WORKSPACE_ID,
-        category="contact" if type_.startswith("contact.") else "workspace",
+        category=type_.partition(".")[0],
         stream_id=uuid4(),
         version=3,
         event_id=uuid4(),

@@ -16,7 +16,7 @@ from contacts.contact import events as e
 from contacts.contact import state
 from contacts.contact.state import Channel, Contact, evolve, initial
 from eventstore.envelope import Unreadable
-from tests.unit.contact.examples import ANN, CREATED, NEWS, ann, nobody
+from tests.unit.contact.examples import ANN, BEN, CREATED, MERGE, NEWS, OFFERS, ann, nobody
 from tests.unit.scenario import AT
 
 LATER = AT + timedelta(days=1)
@@ -48,6 +48,16 @@ EXAMPLES: list[Any] = [
     e.ContactUnblocked(),
     e.ContactDeleted(reason="asked"),
     e.ContactRestored(),
+    e.ContactMerged(merge_id=MERGE, others=(BEN, NEWS), choices={"email": BEN, "attributes.plan": ANN}),
+    e.ContactAbsorbed(merge_id=MERGE, into=BEN),
+    e.ContactUnmerged(
+        merge_id=MERGE,
+        contacts=(BEN,),
+        mode="single",
+        reattached=(e.Reattached(contact=OFFERS, merge_id=NEWS, instead_of=BEN),),
+        given={"first_name": 0},
+    ),
+    e.ContactReinstated(merge_id=MERGE, out_of=BEN, mode="single"),
 ]
 
 
