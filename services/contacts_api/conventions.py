@@ -30,7 +30,7 @@ _FIELD_NAMES: Final = "|".join(CONTACT_FIELDS)
 MinPosition: TypeAlias = Annotated[
     str | None,
     msgspec.Meta(
-        description="As the header `Rollbook-Min-Position`, which wins.",
+        description="As the header `Rollbook-Min-Position`; of both the later counts.",
         extra_json_schema={"pattern": r"^[0-9]{1,5}\.[0-9]{1,18}$", "examples": ["0.1"]},
     ),
 ]

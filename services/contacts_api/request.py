@@ -25,6 +25,7 @@ B = TypeVar("B")
 
 #: An `Idempotency-Key` or `X-Request-Id`: visible ASCII, 1 to 255 characters.
 TOKEN: Final = re.compile(rb"[\x21-\x7e]{1,255}")
+POSITION_WANTED: Final = "takes a position as it came in Rollbook-Position, such as 0.1234"
 _ENTITY_TAG: Final = re.compile(r'(?:W/)?"[^"]*"')
 _VERSION_TAG: Final = re.compile(r'"([1-9][0-9]{0,8})"')
 
@@ -120,18 +121,30 @@ class Call(Generic[P, Q, B]):
         return text.strip() == "*" or etag in _ENTITY_TAG.findall(text.replace("W/", ""))
 
     def min_position(self, parameter: str | None) -> tuple[int, int] | None:
-        """(lane, position) that the answer must show at least, from the header or the query. Raises Malformed."""
-        raw = self.headers.get(b"rollbook-min-position")
-        token = parameter if raw is None else raw.decode("latin-1").strip()
-        if token is None:
-            return None
-        try:
-            return parse_position(token)
-        except ValueError:
-            wrong = "takes a position as it came in Rollbook-Position, such as 0.1234"
-            if raw is not None:
-                raise bad_header("Rollbook-Min-Position", wrong) from None
-            raise Malformed(Fault(wrong, parameter="min_position")) from None
+        """(lane, position) that the answer must show at least: of header and query parameter the later.
+
+        Raises Malformed, Rejected.
+        """
+        header = self.headers.get(b"rollbook-min-position")
+        wanted = []
+        if header is not None:
+            position = _position(header.decode("latin-1").strip())
+            if position is None:
+                raise bad_header("Rollbook-Min-Position", POSITION_WANTED)
+            wanted.append(position)
+        if parameter is not None:
+            position = _position(parameter)
+            if position is None:
+                raise Malformed(Fault(POSITION_WANTED, parameter="min_position"))
+            wanted.append(position)
+        return max(wanted, default=None)
+
+
+def _position(token: str) -> tuple[int, int] | None:
+    try:
+        return parse_position(token)
+    except ValueError:
+        return None
 
 
 def bad_header(name: str, what: str) -> Rejected:
