@@ -16,6 +16,7 @@ import rich_click as click
 from rich.console import Console
 from rich.markup import escape
 
+from eventstore.errors import EventStoreError
 from rollbook.context import console, data_dir_option, run, settings_of
 from rollbook.embedded.process import ServerFailed, free_port, is_free
 from rollbook.folder import DataFolder
@@ -99,7 +100,10 @@ async def _start(stack: Stack, *, demo: bool, console: Console) -> None:
     await stack.start()
     _welcome(stack, console, time.monotonic() - began)
     if demo:
-        await seed_demo(stack.database_url, stack.master_key, stack.workspace, console)
+        try:
+            await seed_demo(stack.database_url, stack.master_key, stack.workspace, console)
+        except (EventStoreError, OSError) as error:
+            console.print(f"[yellow]Seeding stopped:[/] {escape(str(error))}; `rollbook seed` goes on from there")
 
 
 def _on_signals(stop: asyncio.Event, stack: Stack, console: Console) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,7 +43,7 @@ def test_a_stack_stops_without_leftovers_and_its_data_is_there_at_the_next_start
     with Api(running) as api:
         made = api.post("/v1/contacts", CONTACT | {"source": "api"})
         assert api.get("/v1/contacts", q="zoe mull", min_position=api.position)["items"][0]["id"] == made["id"]
-    until_sync(lambda: "Ready" in up.said)
+    up.says("Ready")
     assert running.api in up.said
     assert running.api_key in up.said
 
@@ -55,8 +57,14 @@ def test_a_stack_stops_without_leftovers_and_its_data_is_there_at_the_next_start
     assert (then.api_key, then.workspace) == (running.api_key, running.workspace)
     with Api(then) as api:
         assert api.get(f"/v1/contacts/{made['id']}")["last_name"] == "Müller"
-        until_sync(lambda: "5,000 contacts with" in again.said, timeout_s=60)
+        again.says("5,000 contacts with")
         until_sync(lambda: api.get("/v1/contacts", limit=1)["total"]["count"] > 4_500, timeout_s=30)
+    assert "Nothing stands in the way." in rollbook("doctor", again.folder)
+    assert "contact build 2 is live" in rollbook("projection rebuild contact", again.folder)
+    assert "contact build 1 is live" in rollbook("projection rollback contact", again.folder)
+    assert "retired" in rollbook("projection list", again.folder)
+    assert "0 keys follow the log again" in rollbook("projection retry contact", again.folder)
+    assert "Log, lane 0: 17,1" in rollbook("status", again.folder)
     assert again.stop(signal.SIGINT) < STOP_WITHIN_S
     assert alive(then.pids) == {}
 
@@ -71,7 +79,7 @@ def test_a_second_stack_on_the_folder_is_refused_and_a_crashed_process_started_a
     assert f"already runs on {first.folder} (process {first.process.pid}, {running.api})" in second.said
 
     os.kill(running.pids["api"], signal.SIGKILL)
-    until_sync(lambda: "api runs again" in first.said, timeout_s=20)
+    first.says("api runs again")
     assert "api was ended by SIGKILL; starting it again in 0.5 s" in first.said
     until_sync(lambda: first.ready().pids["api"] != running.pids["api"])
     with Api(first.ready()) as api:
@@ -113,6 +121,17 @@ def test_wrong_settings_are_all_said_before_anything_is_started(start_up: Callab
     assert "ROLLBOOK_LOG_LEVEL='loud' is not valid: give debug, info, warning or error" in up.said
     assert "ROLLBOOK_MASTER_KEY is not valid (a key is shorter than 32 bytes)" in up.said
     assert not up.folder.exists()
+
+
+def rollbook(command: str, folder: Path) -> str:
+    """What a subcommand says of the stack that runs on the folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "rollbook", *command.split(), "--data-dir", str(folder)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def _answers(api: Api) -> bool:

@@ -56,6 +56,11 @@ class Up:
     def _is_ours(self, running: Running | None) -> bool:
         return running is not None and running.pid == self.process.pid
 
+    def says(self, text: str, timeout_s: float = 60.0) -> None:
+        """Wait until it has said `text`. Raises AssertionError with what it said instead."""
+        until_sync(lambda: text in self.said or self.process.poll() is not None, timeout_s=timeout_s, what=text)
+        assert text in self.said, f"it ended with exit code {self.process.returncode}:\n{self.said}"
+
     def stop(self, number: int = signal.SIGTERM) -> float:
         """Ask it to stop; how long that took, in seconds."""
         began = time.monotonic()
