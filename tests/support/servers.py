@@ -17,6 +17,7 @@ from rollbook.embedded.nats import Nats
 from rollbook.embedded.postgres import Postgres
 
 TEMPLATE = "rollbook_template"
+FOLDER_PREFIX = "rollbook-tests-"
 
 
 class Servers:
@@ -27,7 +28,8 @@ class Servers:
     """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="rollbook-tests-"))
+        remove_leftovers()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-"))
         self._folder.chmod(0o711)  # PostgreSQL's account passes through; names inside are not listed
         self._postgres: Postgres | None = None
         self._nats: Nats | None = None
@@ -86,6 +88,14 @@ class Servers:
                 server.stop()
         self._socket.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def remove_leftovers() -> None:
+    """Folders of test runs that were killed; their servers ended with them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        pid = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def ask(port: int, wanted: str) -> str:
