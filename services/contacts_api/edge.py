@@ -35,6 +35,7 @@ class Edge:
         self._app = app
         self._times = metrics.RequestTimes()
         self._in_flight = 0
+        metrics.IN_FLIGHT.set_function(lambda: self._in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from contacts import errors as domain
@@ -85,6 +86,16 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     log.SubjectErased: ERASED,
     log.KeyUnavailable: UNAVAILABLE,
 }
+#: What queries meet while the database starts, stops, is too busy, or was not given its read models yet.
+UNREACHABLE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.UndefinedTableError,
+)
 #: Details that are ours, where the error's own text is for operators.
 DETAILS: Final[dict[type[Exception], str]] = {
     log.Overloaded: "the queue of the log is full and nothing was written; try again later",
@@ -124,6 +135,8 @@ def problem_of(error: Exception) -> tuple[Problem, tuple[tuple[str, str], ...]]:
     """What to answer to `error`, and the headers that go with it. Whatever is not a refusal is an internal error."""
     if isinstance(error, Rejected):
         return _problem(error.kind, str(error), error.faults), error.headers
+    if isinstance(error, UNREACHABLE):
+        return _problem(UNAVAILABLE, "the database does not answer; try again later", ()), _headers(UNAVAILABLE, error)
     kind = KINDS.get(type(error), INTERNAL)
     detail = "the failure was logged" if kind is INTERNAL else DETAILS.get(type(error), str(error))
     return _problem(kind, detail, _faults(error), getattr(error, "holder", None)), _headers(kind, error)
