@@ -203,6 +203,9 @@ class Appender:
     async def _write(self, connection: asyncpg.Connection, commands: list[Prepared]) -> dict[int, asyncpg.Record]:
         """Rows of the answer by command: 0 for the batch, then the rejected. One transaction, committed on return."""
         arguments = batches.arrays(self._lane, commands)
+        if any(c.write.suppressions for c in commands):
+            arguments += batches.suppression_arrays(commands)
+            return {row["command"]: row for row in await connection.fetch(SQL["append_suppressing"], *arguments)}
         if self._checks_due == 0 and not any(c.needs_check or c.outcome_unknown for c in commands):
             with contextlib.suppress(asyncpg.UniqueViolationError):
                 return {row["command"]: row for row in await connection.fetch(SQL["append"], *arguments)}

@@ -113,5 +113,15 @@ def arrays(lane: int, batch: Iterable[Prepared]) -> tuple[Any, ...]:
     )
 
 
+def suppression_arrays(batch: Iterable[Prepared]) -> tuple[Any, ...]:
+    """The further arguments of `log.append_suppressing`, see migrations/sql/0004_suppression.sql."""
+    rows = [
+        (n, x.scope_id, x.holder_id, x.address, x.kind, x.channel, x.topic, x.status, x.cause, x.since)
+        for n, command in enumerate(batch, 1)
+        for x in command.write.suppressions
+    ]
+    return tuple(_columns(rows, 10))
+
+
 def _columns(rows: list[tuple[Any, ...]], width: int) -> Iterable[Any]:
     return zip(*rows, strict=True) if rows else ([],) * width

@@ -176,6 +176,16 @@ async def _write_beside(
         await connection.execute(SQL["release_claims"], *_columns(released, 4))
     if taken := _claims(commands, take=True):
         await connection.execute(SQL["take_claims"], *_columns(taken, 4))
+    suppressions = [
+        (
+            x.scope_id, x.address, x.kind, x.channel, x.topic, x.holder_id, end,
+            (x.since or recorded_at) if x.status is not None else None, x.status, x.cause,
+        )
+        for command, end in zip(commands, ends, strict=True)
+        for x in command.write.suppressions
+    ]  # fmt: skip
+    if suppressions:
+        await connection.execute(SQL["write_suppressions"], *_columns(suppressions, 10))
     keys = [(subject, c.write.workspace_id, wrapped) for c in commands for subject, wrapped in c.key_rows]
     if keys:
         await connection.copy_records_to_table(

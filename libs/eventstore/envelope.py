@@ -89,12 +89,38 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     take: bool = True
 
 
+class Suppression(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What may not be sent to an address: a row that replaces the one of the same place in the append itself.
+
+    Whoever writes it derives it from the stream that the same write appends to, so that the stream's version guards it.
+    """
+
+    #: Whom it binds: a workspace, or an id that stands for all of them.
+    scope_id: UUID
+    #: Which workspace says so.
+    holder_id: UUID
+    #: Keyed digest, never the address.
+    address: bytes
+    #: Category of the stream it is derived from; with the next two it names one row of the address.
+    kind: str
+    channel: str
+    #: Narrower than the channel; empty for the channel as a whole.
+    topic: str = ""
+    #: Why nothing may be sent; None where something may.
+    status: str | None
+    #: A code, no words.
+    cause: str | None = None
+    #: Since when; None for the time of the append.
+    since: datetime | None = None
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one command appends: all of it or nothing. All streams belong to `workspace_id`."""
 
     workspace_id: UUID
     streams: tuple[StreamWrite, ...]
     claims: tuple[Claim, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
     metadata: Metadata = Metadata()
     #: Unique in the workspace for as long as the log exists.
     idempotency_key: str | None = None

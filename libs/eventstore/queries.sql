@@ -16,6 +16,47 @@ FROM log.append_checked(
     $25, $26
 )
 
+-- append_suppressing --
+-- As append_checked, with suppressions of some of the commands.
+SELECT command, verdict, at_position, amount, at_time, request, holder
+FROM log.append_suppressing(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+    $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36
+)
+
+-- write_suppressions --
+-- Of a bulk chunk, under the lane lock; the position is that of each command's last event.
+INSERT INTO log.suppression AS s (
+    scope_id, address, kind, channel, topic, holder_id, position, since, status, cause
+)
+SELECT x.scope_id, x.address, x.kind, x.channel, x.topic, x.holder_id, x.position, x.since, x.status, x.cause
+FROM unnest(
+    $1::uuid[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::timestamptz[],
+    $9::text[], $10::text[]
+) AS x (scope_id, address, kind, channel, topic, holder_id, position, since, status, cause)
+ON CONFLICT (scope_id, address, kind, channel, topic, holder_id) DO UPDATE
+SET position = excluded.position, since = excluded.since, status = excluded.status, cause = excluded.cause
+
+-- suppressions --
+-- What is recorded of each address, for a workspace and for all, and where the lane stood then: one snapshot. The rows
+-- of an address are few; which of them matter is decided by the caller. The first row is the place alone.
+SELECT NULL::bigint AS n, NULL::text AS kind, NULL::text AS channel, NULL::text AS topic, NULL::uuid AS holder_id,
+       NULL::text AS status, NULL::text AS cause, NULL::timestamptz AS since, (
+           SELECT b.last_position
+           FROM log.batches b
+           WHERE b.lane = $1
+           ORDER BY b.last_position DESC
+           LIMIT 1
+       ) AS position
+UNION ALL
+SELECT a.n, s.kind, s.channel, s.topic, s.holder_id, s.status, s.cause, s.since, s.position
+FROM unnest($4::bytea[]) WITH ORDINALITY AS a (address, n)
+CROSS JOIN LATERAL (
+    SELECT x.kind, x.channel, x.topic, x.holder_id, x.status, x.cause, x.since, x.position
+    FROM log.suppression x
+    WHERE x.scope_id IN ($2, $3) AND x.address = a.address
+) s
+
 -- read_stream --
 -- Events of one stream in version order, with the wrapped data key of each; NULL where it was destroyed.
 SELECT e.lane, e.position, e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version,
