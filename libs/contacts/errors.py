@@ -125,6 +125,52 @@ class TooMany(Refusal):
         self.limit = limit
 
 
+# -- merge ------------------------------------------------------------------------------------------------------------
+
+
+class ContactIsBlocked(Refusal):
+    """A blocked contact cannot be merged."""
+
+    def __init__(self, contact_id: UUID) -> None:
+        super().__init__(f"contact {contact_id} is blocked; unblock it first")
+        self.contact_id = contact_id
+
+
+class MergedWithItself(Refusal):
+    """The primary, or a contact that is part of it, stands among the others."""
+
+    def __init__(self, contact_id: UUID) -> None:
+        super().__init__(f"contact {contact_id} cannot be merged with itself")
+        self.contact_id = contact_id
+
+
+class AlreadyAbsorbed(Refusal):
+    """Another contact than the primary stands for it."""
+
+    def __init__(self, contact_id: UUID, holder: UUID) -> None:
+        super().__init__(f"contact {contact_id} is part of contact {holder}; merge that one, or unmerge it first")
+        self.contact_id = contact_id
+        #: The contact that stands for it.
+        self.holder = holder
+
+
+class MergeNotFound(Refusal):
+    """No such merge in this workspace."""
+
+    def __init__(self, merge_id: UUID) -> None:
+        super().__init__(f"merge {merge_id} does not exist")
+        self.merge_id = merge_id
+
+
+class NotInMerge(Refusal):
+    """The contact was not absorbed by this merge."""
+
+    def __init__(self, contact_id: UUID, merge_id: UUID) -> None:
+        super().__init__(f"contact {contact_id} was not absorbed by merge {merge_id}")
+        self.contact_id = contact_id
+        self.merge_id = merge_id
+
+
 # -- concurrency ------------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +196,53 @@ class IdempotencyKeyReused(Refusal):
 
     def __init__(self) -> None:
         super().__init__("this idempotency key was used with another request")
+
+
+# -- suppression and consent ------------------------------------------------------------------------------------------
+
+
+class NoSuchAddress(Refusal):
+    """The contact has nothing that this channel could reach."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(f"the contact has no address for {channel}")
+        self.channel = channel
+
+
+class ReasonMissing(Refusal):
+    """What lifts a suppression needs a reason."""
+
+    def __init__(self) -> None:
+        super().__init__("a reason is needed to let messages through again")
+
+
+class ProofMissing(Refusal):
+    """An agreement without a trace of what was agreed to, or where, is none."""
+
+    def __init__(self) -> None:
+        super().__init__("an opt-in needs a proof with at least one of text, form_version and source")
+
+
+class ObjectionOfOtherSpelling(Refusal):
+    """An agreement holds for the spelling it was given with; an objection stands for another one of this address."""
+
+    def __init__(self) -> None:
+        super().__init__("somebody objected with another spelling of this address; only that spelling can agree again")
+
+
+class SuppressedElsewhere(Refusal):
+    """Another workspace of the installation keeps the address on its blacklist, and only that one can take it off."""
+
+    def __init__(self) -> None:
+        super().__init__("another workspace of this installation blacklisted the address; only it can lift that")
+
+
+class SuppressionNotFound(Refusal):
+    """This workspace has no such entry on its blacklist."""
+
+    def __init__(self, suppression_id: UUID) -> None:
+        super().__init__(f"suppression {suppression_id} does not exist")
+        self.suppression_id = suppression_id
 
 
 # -- workspace --------------------------------------------------------------------------------------------------------
