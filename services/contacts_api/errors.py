@@ -40,6 +40,7 @@ DELETED: Final = Kind("contact-deleted", 409, "The contact is deleted")
 EXISTS: Final = Kind("already-exists", 409, "This exists already, and is another one")
 LAST_OWNER: Final = Kind("last-owner", 409, "A workspace keeps at least one owner")
 CONTENDED: Final = Kind("contended", 409, "Others kept changing the same thing")
+OBJECTION_STANDS: Final = Kind("objection-stands", 409, "An objection stands that this cannot end")
 ERASED: Final = Kind("contact-erased", 410, "The contact's personal data is gone for good")
 PRECONDITION_FAILED: Final = Kind("precondition-failed", 412, "The version has moved on")
 TOO_LARGE: Final = Kind("body-too-large", 413, "The body is larger than this route takes")
@@ -52,7 +53,7 @@ INTERNAL: Final = Kind("internal-error", 500, "The service failed")
 UNAVAILABLE: Final = Kind("unavailable", 503, "The database cannot be reached")
 NOT_YET_VISIBLE: Final = Kind("not-yet-visible", 503, "The read model has not reached the wanted position")
 
-#: Refusal to problem type. A class that is missing here answers 500, and a test finds it first.
+#: Refusal to problem type. A refusal of the domain that is missing here is a rule that forbids: `refused`, 422.
 KINDS: Final[dict[type[Exception], Kind]] = {
     Malformed: MALFORMED,
     domain.InvalidValue: INVALID_VALUE,
@@ -67,6 +68,12 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     domain.ClaimTakenRefusal: CLAIM_TAKEN,
     domain.ChannelNotFound: NOT_FOUND,
     domain.TooMany: REFUSED,
+    domain.NoSuchAddress: REFUSED,
+    domain.ReasonMissing: REFUSED,
+    domain.ProofMissing: REFUSED,
+    domain.ObjectionOfOtherSpelling: OBJECTION_STANDS,
+    domain.SuppressedElsewhere: OBJECTION_STANDS,
+    domain.SuppressionNotFound: NOT_FOUND,
     domain.VersionMismatch: PRECONDITION_FAILED,
     domain.TooContended: CONTENDED,
     domain.IdempotencyKeyReused: KEY_REUSED,
@@ -137,7 +144,7 @@ def problem_of(error: Exception) -> tuple[Problem, tuple[tuple[str, str], ...]]:
         return _problem(error.kind, str(error), error.faults), error.headers
     if isinstance(error, UNREACHABLE):
         return _problem(UNAVAILABLE, "the database does not answer; try again later", ()), _headers(UNAVAILABLE, error)
-    kind = KINDS.get(type(error), INTERNAL)
+    kind = KINDS.get(type(error), REFUSED if isinstance(error, domain.Refusal) else INTERNAL)
     detail = "the failure was logged" if kind is INTERNAL else DETAILS.get(type(error), str(error))
     return _problem(kind, detail, _faults(error), getattr(error, "holder", None)), _headers(kind, error)
 
