@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 import structlog
 
-from contacts.errors import InvalidInput
+from contacts_api.decoding import Malformed
 from contacts_api.errors import KINDS
 from tests.integration.api.conftest import running_api
 
@@ -55,7 +55,7 @@ async def test_a_refusal_that_nobody_mapped_would_be_caught(
     module_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted bug without which a green run says nothing."""
-    monkeypatch.delitem(KINDS, InvalidInput)
+    monkeypatch.delitem(KINDS, Malformed)
     with structlog.testing.capture_logs() as lines:
         code, report = await fuzz(module_database, tmp_path, "examples,coverage", "--max-failures", "1")
     assert code == 1

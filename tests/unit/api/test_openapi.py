@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from contacts import errors as domain
-from contacts_api.decoding import BodyDecoder, Malformed
+from contacts_api.decoding import BodyDecoder
 from contacts_api.endpoint import PUBLIC, Endpoint
 from contacts_api.errors import KINDS, PROBLEM_MEDIA_TYPE, problem_of
 from contacts_api.openapi import describe
@@ -116,10 +116,19 @@ def test_an_example_answer_fits_its_schema(title: str, schema: dict[str, Any], v
     Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(value)
 
 
-def test_every_refusal_has_a_problem_type() -> None:
-    errors = [error for error in vars(domain).values() if inspect.isclass(error)]
-    refusals = {error for error in errors if issubclass(error, domain.Refusal) and error is not domain.Refusal}
-    assert set(KINDS) == refusals | FROM_THE_LOG | {Malformed}
+def test_refusals_answer_with_the_status_their_name_promises() -> None:
+    refusals = [error for error in vars(domain).values() if inspect.isclass(error)]
+    not_found = {error for error in refusals if error.__name__.endswith("NotFound") and error in KINDS}
+    assert not_found >= {domain.ContactNotFound, domain.AttributeNotFound, domain.KeyNotFound, domain.MemberNotFound}
+    assert {KINDS[error].status for error in not_found} == {404}
+    assert {KINDS[error].status for error in FROM_THE_LOG} == {410, 429, 503}
+
+
+def test_a_refusal_that_nobody_mapped_is_no_failure() -> None:
+    class NewRule(domain.Refusal):
+        pass
+
+    assert problem_of(NewRule("no"))[0].status == 422
 
 
 def test_what_is_no_refusal_tells_nothing_of_itself() -> None:
