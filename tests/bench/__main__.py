@@ -1,4 +1,4 @@
-"""`make bench`: runs all benchmarks or those named, prints figures beside their peers, exits 1 where a goal is missed."""
+"""`make bench`: runs all benchmarks or those named beside their peers; exits 1 where a goal is missed."""
 
 from __future__ import annotations
 

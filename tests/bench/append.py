@@ -175,9 +175,7 @@ async def run() -> bool:
             for _ in range(ROUNDS):
                 for in_flight in IN_FLIGHT:
                     for system in systems:
-                        results.setdefault((system.name, in_flight), []).append(
-                            await system.append(in_flight, SECONDS)
-                        )
+                        results.setdefault((system.name, in_flight), []).append(await system.append(in_flight, SECONDS))
                     if in_flight == BATCH:
                         raw.append(await RawBatches(raw_store, connection).append(SECONDS))
         finally:
@@ -192,7 +190,13 @@ def _report(
 ) -> bool:
     middle = {key: median(rounds) for key, rounds in results.items()}
     rows = [
-        [name, *(f"{middle[name, n].rate:,.0f}/s  {middle[name, n].p50_ms:.1f} / {middle[name, n].p99_ms:.1f}" for n in IN_FLIGHT)]
+        [
+            name,
+            *(
+                f"{middle[name, n].rate:,.0f}/s  {middle[name, n].p50_ms:.1f} / {middle[name, n].p99_ms:.1f}"
+                for n in IN_FLIGHT
+            ),
+        ]
         for name in names
     ]
     raw_median = median(raw)

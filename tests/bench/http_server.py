@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     returns=Returns(201, "Nothing was done"),
 )
 async def do_nothing(call: Call[Nothing, Nothing, NewContactInput]) -> Answer:
-    """Authenticated, decoded into the same struct, counted and answered like a creation, and forgotten."""
-    return json_answer(call.body, status=201)
+    """Authenticated, decoded into the same struct, counted and answered, and forgotten."""
+    return json_answer(201, call.body)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (do_nothing,)
@@ -38,7 +38,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (do_nothing,)
 async def _serve(settings: Settings, stop: Stop) -> None:
     with closing(listen("127.0.0.1", int(sys.argv[1]))) as sock:
         async with open_services(settings) as services, serving(create_app(services, more=ENDPOINTS), sock, grace_s=1):
-            print("ready", flush=True)
+            print("ready", file=sys.stderr, flush=True)
             await stop.wait()
 
 

@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 import time
+from typing import Any
 from uuid import uuid4
 
 import uvloop
@@ -52,7 +53,7 @@ class Connection:
         self._writer.close()
 
 
-async def closed(port: int, key: str, path: str, in_flight: int, seconds: float) -> dict[str, object]:
+async def closed(port: int, key: str, path: str, in_flight: int, seconds: float) -> dict[str, Any]:
     until = time.perf_counter() + seconds
     latencies: list[float] = []
     refused: dict[int, int] = {}
@@ -73,7 +74,7 @@ async def closed(port: int, key: str, path: str, in_flight: int, seconds: float)
     return {"latencies": latencies, "seconds": time.perf_counter() - started, "refused": refused}
 
 
-async def visible(port: int, key: str, rate: int, seconds: float) -> dict[str, object]:
+async def visible(port: int, key: str, rate: int, seconds: float) -> dict[str, Any]:
     """Write, then read the list with the write's position: one measurement from the first byte to the second answer."""
     latencies: list[float] = []
     refused: dict[int, int] = {}
@@ -122,7 +123,17 @@ def main() -> None:
         result = uvloop.run(closed(asked.port, asked.key, asked.path, asked.in_flight, asked.seconds))
     else:
         result = uvloop.run(visible(asked.port, asked.key, asked.rate, asked.seconds))
-    print(json.dumps(result))
+    latencies = sorted(result.pop("latencies")) or [float("nan")]
+    print(
+        json.dumps(
+            result
+            | {
+                "count": len(latencies),
+                "p50_ms": latencies[len(latencies) // 2] * 1e3,
+                "p99_ms": latencies[int(len(latencies) * 0.99)] * 1e3,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -154,9 +154,7 @@ class MessageDB:
 
 
 @asynccontextmanager
-async def connections(
-    connect: Callable[[], Any], count: int
-) -> AsyncIterator[asyncio.Queue[asyncpg.Connection]]:
+async def connections(connect: Callable[[], Any], count: int) -> AsyncIterator[asyncio.Queue[asyncpg.Connection]]:
     pool: asyncio.Queue[asyncpg.Connection] = asyncio.Queue()
     for _ in range(count):
         pool.put_nowait(await connect())

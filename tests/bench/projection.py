@@ -71,7 +71,9 @@ async def _catch_up(store: EventStore, dsn: str, connection: asyncpg.Connection,
 
 
 async def _tables(connection: asyncpg.Connection) -> list[str]:
-    rows = await connection.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'rm_contact'::regnamespace AND relkind = 'r'")
+    rows = await connection.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'rm_contact'::regnamespace AND relkind = 'r'"
+    )
     return [row["relname"] for row in rows]
 
 
