@@ -35,6 +35,8 @@ QUEUED_MAX: Final = 20_000
 RECONNECT_DELAYS_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 UNAVAILABLE_AFTER_S: Final = 10.0
 """How long a command waits for a lost database before it is told so."""
+ANNOUNCE_EVERY_S: Final = 0.002
+"""The first commit after a pause is announced at once, later ones together: readers gain more from fuller batches."""
 LOSSES_MAX: Final = 5
 """Connections that a command may see lost, one of which may be its own doing."""
 HANG_UP_TIMEOUT_S: Final = 2.0
@@ -272,6 +274,7 @@ class Appender:
                 try:
                     connection = connection or await self._connect()
                     await connection.execute(SQL["notify"], f"{self._lane} {self._head}")
+                    await asyncio.sleep(ANNOUNCE_EVERY_S)
                 except Exception:  # noqa: BLE001 - readers poll as well; the next commit announces again
                     if connection is not None:
                         connection.terminate()

@@ -132,7 +132,7 @@ class RawBatches:
         return figures(latencies, len(latencies) * BATCH / spent)
 
     async def _arguments(self, workspace: UUID) -> Sequence[Any]:
-        prepare = self._store._prepare  # noqa: SLF001  # rows exactly as the store makes them
+        prepare = self._store._prepare  # rows exactly as the store makes them
         commands: list[Prepared] = [await prepare(created(workspace, n)) for n in range(BATCH)]
         rows = [command.event_rows[0][0] for command in commands]
         ids = [command.write.streams[0].stream.id for command in commands]

@@ -1,4 +1,4 @@
-"""Read-modify-write: an edit of an existing contact through load, decide and append, beside the library's get and save."""
+"""Read-modify-write: an edit through load, decide and append, beside the library's get and save."""
 
 from __future__ import annotations
 
