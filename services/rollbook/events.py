@@ -149,7 +149,7 @@ async def _consumed(client: Client, workspace: UUID | None, start: int, follow: 
     while follow or pending:
         try:
             messages = await subscription.fetch(BATCH if follow else min(BATCH, pending), timeout=WAIT_S)
-        except nats.errors.TimeoutError:
+        except TimeoutError:  # nats-py's own, and now and then asyncio's, where the machine is busy
             await subscription.consumer_info()
             continue
         for message in messages:

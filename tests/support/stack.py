@@ -114,3 +114,12 @@ def alive(pids: Mapping[str, int]) -> dict[str, int]:
         if state != "Z":
             found[name] = pid
     return found
+
+
+def descendants(pid: int) -> set[int]:
+    """Process ids of everything it started, and of what that started."""
+    found: set[int] = set()
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            found |= {child} | descendants(child)
+    return found
