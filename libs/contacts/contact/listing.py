@@ -65,10 +65,11 @@ class Listing(msgspec.Struct, frozen=True):
             return (await self._gather(connection, after, limit, None))[1], total
         # Behind a first page the walk has come to where the matches are; before it they may all be far down the list.
         at_most = WALK_MAX if self._narrows and after is None else None
-        found, density = await self._walk(connection, after, limit, at_most)
-        if len(found) < limit and at_most is not None:
+        walked = await self._walk(connection, after, limit, at_most)
+        if walked is None:
             matches, found = await self._gather(connection, None, limit, None)
-            total = total or Total(matches, exact=True)
+            return found, total or Total(matches, exact=True)
+        found, density = walked
         return found, total or await self._estimated(connection, density)
 
     @property
@@ -86,8 +87,8 @@ class Listing(msgspec.Struct, frozen=True):
 
     async def _walk(
         self, connection: AnyConnection, after: After | None, limit: int, at_most: int | None
-    ) -> tuple[list[Found], float]:
-        """Also answers which share of the contacts that were passed last was found."""
+    ) -> tuple[list[Found], float] | None:
+        """Also answers which share of those passed was found; None where the page was not full after `at_most`."""
         found: list[Found] = []
         density = 0.0
         for has_key in parts_of(self.sort, after):
@@ -95,6 +96,8 @@ class Listing(msgspec.Struct, frozen=True):
             if wanted:
                 statement, values = self.walking(after, has_key=has_key)
                 rows = await connection.fetch(statement, self.workspace_id, at_most, wanted, *values)
+                if rows and rows[-1]["passed"] == at_most:
+                    return None
                 density = len(rows) / rows[-1]["passed"] if rows else 0.0
                 found += map(_found, rows)
         return found, density

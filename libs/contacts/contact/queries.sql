@@ -46,9 +46,9 @@ ORDER BY c.created_at, c.contact_id
 LIMIT $3
 
 -- walk --
--- Goes through the contacts in order from a place on, at most $2 of them, and answers the first $3 that match.
--- `listing` fills in what is in braces. The row number is how many were gone through, which tells how common matches
--- are, and it keeps the planner from doing anything but following the index of the order.
+-- Goes through the contacts in order from a place on, and answers the first $3 that match; gives up after $2, whose last
+-- one is answered, match or not, to say so. `listing` fills in what is in braces. The row number is how many were gone
+-- through, which tells how common matches are, and it keeps the planner to following the index of the order.
 SELECT o.contact_id, o.sort_key, o.passed, c.state
 FROM (
     SELECT s.contact_id, s.{column} AS sort_key,
@@ -59,7 +59,7 @@ FROM (
     LIMIT $2
 ) AS o
 JOIN rm_contact.own_contact AS c ON c.workspace_id = $1 AND c.contact_id = o.contact_id
-WHERE {filter}
+WHERE o.passed = $2 OR ({filter})
 ORDER BY o.sort_key {direction}, o.contact_id {direction}
 LIMIT $3
 

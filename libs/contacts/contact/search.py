@@ -137,7 +137,7 @@ def _term(words: list[str], region: Country | None) -> Term | None:
 def _widest(texts: list[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
     """Without those that can only match where another one does."""
     unique = dict.fromkeys(texts)
-    alone = [text[0].strip("%") for text in unique if len(text) == 1]
+    alone = [text[0][1:-1] for text in unique if len(text) == 1]
     return tuple(
         text
         for text in unique
@@ -173,7 +173,7 @@ def _phone_patterns(typed: str, region: Country | None) -> list[str]:
     digits = re.sub(r"\D", "", typed.replace("(0)", ""))
     if typed.lstrip("(").startswith("+"):
         return [f"% +{digits}%"]
-    patterns = [f"%{digits}%"] if len(digits) >= 3 else []
+    patterns = [f"%{digits}%"] if len(digits) >= 3 else [f"% +{_calling_code(region)}{digits}%"]
     if digits.startswith("00"):
         patterns += [f"% +{digits[2:]}%"] if len(digits) > 2 else []
     elif digits.startswith("0"):

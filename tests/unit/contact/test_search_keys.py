@@ -166,6 +166,12 @@ def test_a_contact_is_not_found_by(typed: str) -> None:
     assert not matches(CONTACT, typed)
 
 
+@given(st.text(max_size=20))
+def test_what_holds_a_letter_or_digit_narrows_something(typed: str) -> None:
+    assume(any(character.isalnum() for character in fold(typed)) and "\0" not in typed)
+    assert parse_search(typed, GERMANY)
+
+
 @pytest.mark.parametrize("typed", ["", "   ", "+", "@ -", "%", "\\", "_", "()", "…"])
 def test_what_holds_no_letter_or_digit_narrows_nothing(typed: str) -> None:
     assert parse_search(typed, GERMANY) == ()
