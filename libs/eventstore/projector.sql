@@ -256,11 +256,11 @@ FROM projector.differences($1, $2, $3) d
 
 -- lock_live --
 -- Keeps the live build where it is until the end of the transaction.
-SELECT c.lane, c.slice_from, c.position
+SELECT c.lane, c.slice_from, c.position, coalesce(c.leased_until > clock_timestamp(), false) AS kept
 FROM projector.checkpoints c
 JOIN projector.projections p ON p.name = c.name AND p.build = c.build AND p.state = 'live'
 WHERE c.name = $1
-ORDER BY c.lane, c.slice_from
+ORDER BY c.lane, c.position
 FOR UPDATE OF c
 
 -- announce_build --

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,7 @@ from eventstore.checkpoint import SQL
 from eventstore.envelope import LaneBatch
 from eventstore.lease import lease_build
 from eventstore.reading import Read, UnitReader
+from eventstore.store import POSITION_MAX
 
 if TYPE_CHECKING:
     from eventstore.builds import Build
@@ -80,14 +81,25 @@ class Replay:
                 ahead.cancel()
                 await asyncio.gather(ahead, return_exceptions=True)
 
-    async def tail(self, deadline: float = float("inf")) -> bool:
-        """Apply what has come meanwhile; False where there was more at the deadline (of `time.perf_counter`)."""
+    async def tail(self, to: Mapping[int, int] | None = None, deadline: float = float("inf")) -> bool:
+        """Apply what has come meanwhile, up to a position per lane or the head.
+
+        False where there was more at the deadline (of `time.perf_counter`).
+        """
         for applier, reader in self._units:
-            while (read := await reader.read(applier.position, READ_LIMIT)).batch.last > applier.position:
+            end = POSITION_MAX if to is None else to.get(reader.lane, 0)
+            while applier.position < end:
+                read = await reader.read(applier.position, min(READ_LIMIT, end - applier.position))
+                if read.batch.last == applier.position:
+                    break
                 if time.perf_counter() > deadline:
                     return False
                 await applier.apply(read)
         return True
+
+    def is_beyond(self, positions: Mapping[int, int]) -> bool:
+        """Whether any unit has gone further than this in its lane."""
+        return any(applier.position > positions.get(reader.lane, 0) for applier, reader in self._units)
 
     async def _streams_are_keys(self, applier: Applier, lane: int) -> bool:
         """Whether the first event of a stream always means a key without rows, which may be copied in."""

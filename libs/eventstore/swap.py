@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: How long the live build's projector may be kept waiting; queries are never kept waiting.
 STALL_MAX_S: Final = 0.1
-ATTEMPTS: Final = 100
+ATTEMPTS: Final = 30
 LOCK_TIMEOUT_MS: Final = 2_000
 SAMPLE_ROWS: Final = 1_000
 
@@ -38,9 +38,14 @@ async def verify(connect: Connect, replay: Replay, build: Build, more: Verify | 
     snapshot = await connect()
     try:
         transaction = snapshot.transaction(isolation="repeatable_read", readonly=True)
-        async with _level(connect, replay, build.name):
+        try:
+            async with _level(connect, replay, build.name, equal=True):
+                await transaction.start()
+                await snapshot.fetchval("SELECT 1")  # the snapshot is taken by the first statement
+        except NeverLevel:
+            # The live build stands still or runs away: there is nothing to compare with, and waiting cures neither.
+            live = None
             await transaction.start()
-            await snapshot.fetchval("SELECT 1")  # the snapshot is taken by the first statement
         problems = await _differences(snapshot, live, build, replay.parked)
         if more is not None:
             problems += await more(snapshot, live.schema_name if live else None, build.schema_name)
@@ -51,10 +56,13 @@ async def verify(connect: Connect, replay: Replay, build: Build, more: Verify | 
 
 
 async def swap(connect: Connect, replay: Replay, build: Build) -> float:
-    """Make the build live in one short transaction; how long the live build's projector had to wait, in ms."""
+    """Make the build live in one short transaction; how long the live build's projector had to wait, in ms.
+
+    Raises NeverLevel.
+    """
     for _ in range(ATTEMPTS):
         with suppress(asyncpg.LockNotAvailableError):
-            async with _level(connect, replay, build.name) as (connection, started):
+            async with _level(connect, replay, build.name, equal=False) as (connection, started):
                 if await connection.fetchval(SQL["swap"], build.name, build.build):
                     await connection.execute("COMMIT")
                     stalled_ms = (time.perf_counter() - started) * 1000
@@ -65,32 +73,40 @@ async def swap(connect: Connect, replay: Replay, build: Build) -> float:
 
 
 @asynccontextmanager
-async def _level(connect: Connect, replay: Replay, name: str) -> AsyncIterator[tuple[Connection, float]]:
+async def _level(
+    connect: Connect, replay: Replay, name: str, *, equal: bool
+) -> AsyncIterator[tuple[Connection, float]]:
     """A transaction in which the live build stands still and the new one is not behind it; rolled back at the end.
 
-    Yields it with the time since when the live build stands still.
+    With `equal` it is not further either. Yields it with the time since when the live build stands still.
     """
     connection = await connect()
     try:
         for _ in range(ATTEMPTS):
-            started = await _hold_level(connection, replay, name)
+            started = await _hold_level(connection, replay, name, equal=equal)
             if started is not None:
                 yield connection, started
                 return
-            await asyncio.sleep(STALL_MAX_S)  # let the live build catch up before it is stopped again
+            await asyncio.sleep(STALL_MAX_S)  # let the live build move on before it is stopped again
         raise NeverLevel(name, ATTEMPTS)
     finally:
         connection.terminate()
 
 
-async def _hold_level(connection: Connection, replay: Replay, name: str) -> float | None:
+async def _hold_level(connection: Connection, replay: Replay, name: str, *, equal: bool) -> float | None:
     """One attempt: the time since when the live build stands still, or None with the transaction ended."""
-    await replay.tail()
+    if not equal:
+        await replay.tail()
     await connection.execute(f"BEGIN; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
     with suppress(asyncpg.LockNotAvailableError):
-        await connection.fetch(SQL["lock_live"], name)
+        rows = await connection.fetch(SQL["lock_live"], name)
         started = time.perf_counter()
-        if await replay.tail(deadline=started + STALL_MAX_S / 2):
+        furthest = {row["lane"]: row["position"] for row in rows}
+        uneven = any(row["position"] != furthest[row["lane"]] for row in rows)
+        apart = equal and bool(rows) and (uneven or replay.is_beyond(furthest))
+        if apart and not any(row["kept"] for row in rows):
+            raise NeverLevel(name, 1)  # nobody moves it
+        if not apart and await replay.tail(furthest, deadline=started + STALL_MAX_S / 2):
             return started
     await connection.execute("ROLLBACK")
     return None
