@@ -51,7 +51,8 @@ ON CONFLICT (workspace_id, position) DO UPDATE SET times = s.times + 1
 """
 INSERT_TALLY: Final = """
 INSERT INTO tally AS t (workspace_id, stream_id, events, total, last_version)
-SELECT w, s, e, n, v FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::bigint[], $5::integer[]) AS f (w, s, e, n, v)
+SELECT w, s, e, n, v
+FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::bigint[], $5::integer[]) AS f (w, s, e, n, v)
 ON CONFLICT (workspace_id, stream_id) DO UPDATE
 SET events = t.events + excluded.events, total = t.total + excluded.total, last_version = excluded.last_version
 """
