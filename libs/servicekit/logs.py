@@ -66,7 +66,7 @@ def configure(process: str, *, level: str = "info", log_format: str = "json", st
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("asyncio", "httpx2", "nats", "alembic", "sqlalchemy", "urllib3"):
+    for noisy in ("asyncio", "httpx2", "nats", "alembic", "sqlalchemy", "urllib3", "uvicorn"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     # Access lines hold query strings, and so what people searched for.
     logging.getLogger("uvicorn.access").disabled = True

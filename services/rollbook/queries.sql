@@ -34,3 +34,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS h ON true
 ORDER BY l.lane
+
+-- has_database --
+-- Whether a cluster of ours has its database already.
+SELECT EXISTS (SELECT FROM pg_database AS d WHERE d.datname = $1)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -187,7 +186,7 @@ async def create_database(admin_url: str, name: str) -> None:
     """Make the database unless it is there."""
     connection = await asyncpg.connect(admin_url)
     try:
-        with suppress(asyncpg.DuplicateDatabaseError):
+        if not await connection.fetchval(QUERIES["has_database"], name):
             await connection.execute(f'CREATE DATABASE "{name}"')
     finally:
         await connection.close()

@@ -174,21 +174,21 @@ def _examples(stack: Stack) -> list[str]:
         f"  export KEY={shlex.quote(stack.api_key)}",
         "",
         "  [dim]# a contact; the phone is checked and stored in its international form[/]",
-        f'  curl -s {api}/v1/contacts -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\',
+        f'  curl -sw "\\n" {api}/v1/contacts -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" \\',
         f"    -d '{EXAMPLE}'",
         "",
-        "  [dim]# found by any part, accents and case ignored[/]",
-        f'  curl -s "{api}/v1/contacts?q=zoe%20mull" -H "Authorization: Bearer $KEY"',
-        "",
-        "  [dim]# events as they are published on NATS[/]",
+        "  [dim]# its event, as it is published on NATS; -f goes on with new ones[/]",
         f"  {_command(stack.folder)}",
+        "",
+        "  [dim]# found by any part, accents and case ignored[/]",
+        f'  curl -sw "\\n" "{api}/v1/contacts?q=zoe%20mull" -H "Authorization: Bearer $KEY"',
     ]
 
 
 def _command(folder: DataFolder) -> str:
-    """`rollbook events tail -f` as it can be typed in this place."""
+    """`rollbook events tail` as it can be typed in this place."""
     program = Path(sys.executable).with_name("rollbook")
     here = Path.cwd()
     shown = program.relative_to(here) if program.is_relative_to(here) else program
     chosen = "" if folder.path == here / Settings().data_dir else f" --data-dir {shlex.quote(str(folder.path))}"
-    return f"{shown} events tail -f{chosen}"
+    return f"{shown} events tail{chosen}"
