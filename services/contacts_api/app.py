@@ -39,7 +39,7 @@ def _log_failure(error: Exception) -> None:
 #: What Litestar's router raises before any endpoint is reached.
 _ROUTER_KINDS: Final[dict[int, tuple[Kind, str]]] = {
     400: (MALFORMED, "the request line or the Host header is malformed"),
-    404: (NOT_FOUND, "no route has this address; GET /schema lists them"),
+    404: (NOT_FOUND, "no route has this address; /docs shows those there are, /schema lists them"),
     405: (METHOD_NOT_ALLOWED, "the header Allow names the methods of this address"),
 }
 

@@ -36,7 +36,8 @@ class Malformed(Exception):
     """The input cannot be read as what it should be."""
 
     def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.detail)
+        where = fault.pointer or fault.parameter or fault.header
+        super().__init__(f"{where}: {fault.detail}" if where else fault.detail)
         self.fault = fault
 
 

@@ -158,7 +158,7 @@ def check_media_type(headers: Mapping[bytes, bytes], taken: frozenset[str]) -> N
         media_type, _, parameters = declared.decode("latin-1").lower().partition(";")
         charset = parameters.strip().removeprefix("charset=").strip('"')
         if media_type.strip() not in taken or charset not in ("", "utf-8", "utf8"):
-            raise Rejected(MEDIA_TYPE, f"send {' or '.join(sorted(taken))} in UTF-8")
+            raise Rejected(MEDIA_TYPE, f"send the header Content-Type: {' or '.join(sorted(taken))}, in UTF-8")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Rejected(MEDIA_TYPE, "send the body without Content-Encoding")
 
