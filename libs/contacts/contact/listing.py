@@ -61,10 +61,14 @@ class Listing(msgspec.Struct, frozen=True):
             matches, found = await self._gather(connection, None, limit, COUNT_MAX + 1)
             if matches <= COUNT_MAX:
                 return found, Total(matches, exact=True)
+        elif total == Total(0, exact=True):
+            return [], total
         elif self._narrows and total.exact and total.count <= COUNT_MAX:
             return (await self._gather(connection, after, limit, None))[1], total
-        # Behind a first page the walk has come to where the matches are; before it they may all be far down the list.
-        at_most = WALK_MAX if self._narrows and after is None else None
+        at_most: int | None = limit + 1
+        if self._narrows:
+            # Behind a first page the walk has come to where the matches are; before it, all may be far down the list.
+            at_most = WALK_MAX if after is None else None
         walked = await self._walk(connection, after, limit, at_most)
         if walked is None:
             matches, found = await self._gather(connection, None, limit, None)
