@@ -32,7 +32,7 @@ async def load_snapshots(
                 continue  # erased: the stream itself tells
             try:
                 payload = cipher.decrypt(subject_id, row["wrapped"], payload, _CONTEXT + row["stream_id"].bytes)
-            except InvalidTag:
+            except (InvalidTag, ValueError):
                 continue  # as good as none
         stream = Stream(row["workspace_id"], row["category"], row["stream_id"])
         found[stream] = row["version"], payload
