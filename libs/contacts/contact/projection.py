@@ -65,6 +65,10 @@ class ContactProjection(Projection):
             "contact.unblocked",
             "contact.deleted",
             "contact.restored",
+            "contact.merged",
+            "contact.absorbed",
+            "contact.unmerged",
+            "contact.reinstated",
         }
     )
     schema_sql = files("contacts.contact").joinpath("schema.sql").read_text(encoding="utf-8")
