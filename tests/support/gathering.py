@@ -9,13 +9,17 @@ from uuid import UUID
 
 from contacts.contact import commands as c
 from contacts.contact import events as e
+from contacts.contact.claims import moved_between
 from contacts.contact.decider import decide
+from contacts.contact.handler import ContactRules
 from contacts.contact.state import Contact, evolve, initial
 from contacts.merge import state as merges
 from contacts.merge.commands import MergeContacts, UnmergeContacts
 from contacts.merge.decider import Plan, decide_merge, decide_unmerge, leaving
+from contacts.merge.edits import own_at
 from contacts.merge.profile import Profile, profiles_of
 from contacts.merge.view import tree
+from eventstore.envelope import Claim, Metadata, RecordedEvent
 
 WORKSPACE = UUID("01900000-0000-7000-8000-000000000001")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -28,7 +32,17 @@ class Gathering:
         self.streams: dict[UUID, list[tuple[Any, datetime]]] = {}
         self.contacts: dict[UUID, Contact] = {}
         self.merges: dict[UUID, merges.Merge] = {}
+        #: Unique values and who holds each.
+        self.holders: dict[tuple[str, str], UUID] = {}
         self.now = START
+
+    def copy(self) -> Gathering:
+        """One that goes on from here on its own."""
+        other = Gathering()
+        other.streams = {contact_id: list(stream) for contact_id, stream in self.streams.items()}
+        other.contacts, other.merges, other.holders = dict(self.contacts), dict(self.merges), dict(self.holders)
+        other.now = self.now
+        return other
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
@@ -60,12 +74,15 @@ class Gathering:
 
     def create(self, contact_id: UUID, **fields: Any) -> None:
         self.given(contact_id, e.ContactCreated(source="api", **fields))
+        self._claim(ContactRules().claims(initial(contact_id), self.contacts[contact_id]))
 
     def do(self, command_type: type, contact_id: UUID, **fields: Any) -> list[Any]:
         """A contact command, as the log would be given it: decided on the profile, recorded for its root."""
         profile = self.profile(contact_id)
         events = decide(command_type(workspace_id=WORKSPACE, contact_id=contact_id, **fields), profile.shown)
         self._record({profile.root.id: events})
+        after = self.contacts[profile.root.id]
+        self._claim(ContactRules().claims(profile.root, after, profile.others))
         return events
 
     def edit(self, contact_id: UUID, **details: Any) -> list[Any]:
@@ -103,13 +120,35 @@ class Gathering:
     def before(self, contact_id: UUID) -> dict[UUID, Contact]:
         """Everybody that this one is part of, as it was when that branch came to it."""
         path = self.profile(contact_id).path_to(contact_id)
-        return {above.id: self._folded(above.id, self.streams[above.id][: a.version]) for above, a in path}
+        return {above.id: own_at(above.id, self.recorded(above.id), a.version) for above, a in path}
+
+    def recorded(self, contact_id: UUID) -> list[RecordedEvent[Any]]:
+        """The contact's stream as the log would hand it out."""
+        return [
+            RecordedEvent(
+                lane=0, position=0, workspace_id=WORKSPACE, category="contact", stream_id=contact_id, version=version,
+                event_id=contact_id, type="", schema_version=1, recorded_at=at, metadata=Metadata(), event=event,
+            )
+            for version, (event, at) in enumerate(self.streams[contact_id], 1)
+        ]  # fmt: skip
 
     def _carry_out(self, merge_id: UUID, plan: Plan) -> None:
+        concerned = {self.root_of(contact_id): self.profile(contact_id) for contact_id in plan.contacts}
+        ids = [member.id for profile in concerned.values() for member in profile.members]
         for event in plan.merge:
             merge = self.merges.get(merge_id, merges.initial(merge_id))
             self.merges[merge_id] = merges.evolve(merge, event, self.now)
         self._record(plan.contacts)
+        after = profiles_of({contact_id: self.contacts[contact_id] for contact_id in ids})
+        self._claim(moved_between(map(_pair, concerned.values()), map(_pair, after)))
+
+    def _claim(self, claims: Iterable[Claim]) -> None:
+        for claim in sorted(claims, key=lambda claim: claim.take):
+            place = (claim.kind, claim.value)
+            if claim.take:
+                assert self.holders.setdefault(place, claim.holder) == claim.holder, "it belongs to somebody else"
+            elif self.holders.get(place) == claim.holder:
+                del self.holders[place]
 
     def _record(self, happened: Mapping[UUID, Iterable[Any]]) -> None:
         self.now += timedelta(minutes=1)
@@ -121,9 +160,6 @@ class Gathering:
                 contact = evolve(contact, event, self.now)
             self.contacts[contact_id] = contact
 
-    @staticmethod
-    def _folded(contact_id: UUID, stream: list[tuple[Any, datetime]]) -> Contact:
-        contact = initial(contact_id)
-        for event, at in stream:
-            contact = evolve(contact, event, at)
-        return contact
+
+def _pair(profile: Profile) -> tuple[Contact, Mapping[UUID, Contact]]:
+    return profile.root, profile.others

@@ -110,7 +110,8 @@ def _after_unmerge(absorption: Absorption, gone: set[Edge], reattached: tuple[e.
 
 
 def _touched(composition: Composition, event: e.ContactUnmerged, key: str) -> int:
-    return event.given.get(key, composition.touched[key])
+    given = event.given.get(key)
+    return composition.touched[key] if given is None else given.touched
 
 
 def touched(composition: Composition, event: Any, version: int) -> Composition:

@@ -209,6 +209,14 @@ class Reattached(_Fact, frozen=True, kw_only=True):
     instead_of: UUID
 
 
+class Given(_Fact, frozen=True, kw_only=True):
+    """What was done to a field or element after one version and up to this event is as if it had never been."""
+
+    since: int
+    #: Version that touched it last before; 0 where none did.
+    touched: int = 0
+
+
 class ContactUnmerged(_Fact, frozen=True, kw_only=True):
     """Others came out of it again; recorded on the profile they were shown in, too, if that is another one."""
 
@@ -216,9 +224,8 @@ class ContactUnmerged(_Fact, frozen=True, kw_only=True):
     contacts: tuple[UUID, ...]
     mode: UnmergeMode = "subtree"
     reattached: tuple[Reattached, ...] = ()
-    #: What was edited here since and went with them: its key in `Composition.touched`, and the version that key had
-    #: before. 0 where it had none.
-    given: dict[str, int] = {}
+    #: What was edited here and went with them, by its key in `Composition.touched`.
+    given: dict[str, Given] = {}
 
 
 class ContactReinstated(_Fact, frozen=True, kw_only=True):

@@ -153,7 +153,7 @@ def decide_unmerge(
             contacts=contacts,
             mode=command.mode,
             reattached=reattached,
-            given={key: version for edit in own for key, version in edit.given.items()},
+            given={key: gift for edit in own for key, gift in edit.given.items()},
         )
         happened[contact_id] = (*taken_back(profile.member(contact_id), own), unmerged)
     for contact_id in contacts:

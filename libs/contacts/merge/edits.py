@@ -6,17 +6,22 @@ value, and the other has again what it had without the edit. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from contacts.contact import events as e
 from contacts.contact.composition import ATTRIBUTE_PREFIX, PLAIN_FIELDS, touch_key
-from contacts.contact.state import Contact
+from contacts.contact.state import Contact, evolve, initial
 from contacts.merge.profile import Profile
 from contacts.merge.view import SETS, value_of
+from eventstore.envelope import RecordedEvent
+
+T = TypeVar("T")
 
 
 class Edit(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,13 +36,13 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
     before: Any
     #: Of a set: keys (`touch_key`) of the elements that were taken out of the profile.
     removed: frozenset[str] = frozenset()
-    #: Keys in `touched` that the edit left, and the versions they had before it.
-    given: dict[str, int] = {}
+    #: Keys in `Composition.touched` that it left.
+    given: dict[str, e.Given] = {}
 
 
 def edits(profile: Profile, contact_id: UUID, before: Mapping[UUID, Contact]) -> dict[str, Edit]:
     """By field, what was edited since `contact_id` became part of the profile; `before` has the contacts of its path,
-    each as it was when the branch of `contact_id` came to it. Of several edits of one field the one that is shown."""
+    each as it was when the branch of `contact_id` came to it (`own_at`). Of several edits of a field the shown one."""
     found: dict[str, Edit] = {}
     for contact, absorption in profile.path_to(contact_id):
         then = before[contact.id]
@@ -51,7 +56,7 @@ def _values(contact: Contact, then: Contact, absorbed_at: int) -> Iterator[Edit]
         if field in PLAIN_FIELDS or field.startswith(ATTRIBUTE_PREFIX):
             now, before = value_of(contact, field), value_of(then, field)
             if now != before:
-                given = {field: _touched_then(then, field)}
+                given = {field: e.Given(since=absorbed_at, touched=_touched_then(then, field))}
                 yield Edit(field=field, contact=contact.id, now=now, before=before, given=given)
 
 
@@ -61,7 +66,7 @@ def _sets(contact: Contact, then: Contact, absorbed_at: int) -> Iterator[Edit]:
         touched = {key for key in _touched(contact, absorbed_at) if key.startswith(touch_key(field, ""))}
         added, removed = now.keys() - before.keys(), touched - now.keys()
         if added or removed:
-            given = {key: _touched_then(then, key) for key in touched | added}
+            given = {key: e.Given(since=absorbed_at, touched=_touched_then(then, key)) for key in touched | added}
             yield Edit(
                 field=field, contact=contact.id, now=getattr(contact, field), before=getattr(then, field),
                 removed=frozenset(removed), given=given,
@@ -151,3 +156,46 @@ _SET_CHANGES: Final = {
     "lists": _change_in_details("lists"),
     "categories": _change_in_details("categories"),
 }
+
+
+# -- the past ---------------------------------------------------------------------------------------------------------
+
+
+def own_at(contact_id: UUID, stream: Sequence[RecordedEvent[Any]], version: int) -> Contact:
+    """What a contact itself said at a version of its whole stream, but for edits that were given away since."""
+    given = [
+        (recorded.version, key, gift.since)
+        for recorded in stream
+        if isinstance(recorded.event, e.ContactUnmerged)
+        for key, gift in recorded.event.given.items()
+    ]
+    contact = initial(contact_id)
+    for recorded in stream[:version]:
+        gone = {key for until, key, since in given if since < recorded.version < until}
+        event = _without(recorded.event, gone) if gone else recorded.event
+        contact = evolve(contact, event, recorded.recorded_at)
+    return contact
+
+
+def _without(event: Any, gone: set[str]) -> Any:
+    match event:
+        case e.ContactDetailsChanged():
+            return _details_without(event, gone)
+        case e.ContactTagged() | e.ContactUntagged():
+            return replace(event, tags=_elements_without("tags", event.tags, gone))
+    return event
+
+
+def _details_without(event: e.ContactDetailsChanged, gone: set[str]) -> e.ContactDetailsChanged:
+    changes: dict[str, Any] = {field: UNSET for field in PLAIN_FIELDS if field in gone}
+    if event.attributes is not UNSET:
+        kept = {key: value for key, value in event.attributes.items() if ATTRIBUTE_PREFIX + key not in gone}
+        changes["attributes"] = kept or UNSET
+    for field in ("lists", "categories"):
+        for name in (f"{field}_added", f"{field}_removed"):
+            changes[name] = _elements_without(field, getattr(event, name), gone)
+    return replace(event, **changes)
+
+
+def _elements_without(field: str, elements: tuple[T, ...], gone: set[str]) -> tuple[T, ...]:
+    return tuple(element for element in elements if touch_key(field, element) not in gone)

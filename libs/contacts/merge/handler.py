@@ -14,12 +14,11 @@ from contacts import errors
 from contacts.contact.claims import moved_between
 from contacts.contact.state import CATEGORY as CONTACT
 from contacts.contact.state import Contact
-from contacts.contact.state import fold as fold_contact
-from contacts.contact.state import initial as initial_contact
 from contacts.execution import ATTEMPTS_MAX, EPOCH, Request, kept_with_key, recalled
 from contacts.merge.commands import MergeCommand, MergeContacts, UnmergeContacts
 from contacts.merge.component import Components
 from contacts.merge.decider import Plan, decide_merge, decide_unmerge, leaving
+from contacts.merge.edits import own_at
 from contacts.merge.profile import Profile, after, profiles_of
 from contacts.merge.state import CATEGORY, Merge, evolve, fold, initial
 from eventstore.envelope import Appended, Claim, Metadata, Stream, StreamWrite, Write
@@ -139,11 +138,8 @@ class MergeHandler:
         """Everybody that `contact_id` is part of, each as it was when that branch came to it."""
         found: dict[UUID, Contact] = {}
         for contact, absorption in profile.path_to(contact_id):
-            stream = Stream(workspace_id, CONTACT, contact.id)
-            then = initial_contact(contact.id)
-            for recorded in await self._store.read_stream(stream, to_version=absorption.version):
-                then = fold_contact(then, recorded)
-            found[contact.id] = then
+            stream = await self._store.read_stream(Stream(workspace_id, CONTACT, contact.id))
+            found[contact.id] = own_at(contact.id, stream, absorption.version)
         return found
 
     async def _profiles(self, workspace_id: UUID, named: Iterable[UUID]) -> dict[UUID, Profile]:

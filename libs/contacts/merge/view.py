@@ -7,7 +7,7 @@ The rules, with their reasons, are in `decisions/0004-a-profile-is-a-fold-of-a-t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -86,7 +86,7 @@ class _Tree:
         changes: dict[str, Any] = {
             field: getattr(self._facts[of], field) for field, of in owner.items() if field in PLAIN
         }
-        changes["attributes"] = {key: value for key, value in self._attributes(contact, owner) if value is not None}
+        changes["attributes"] = self._attributes(contact, owner)
         for field in SETS:
             changes[field] = tuple(sorted(self._united(contact, composition, field)))
         changes["channels"] = tuple(self._channels(contact, composition))
@@ -138,11 +138,12 @@ class _Tree:
                 return self._owner_in(edge.child, field)
         return None
 
-    def _attributes(self, contact: Contact, owner: Owners) -> Iterator[tuple[str, Any]]:
-        yield from contact.attributes.items()
+    def _attributes(self, contact: Contact, owner: Owners) -> dict[str, Any]:
+        attributes: dict[str, Any] = dict(contact.attributes)
         for field, of in owner.items():
             if field not in PLAIN:
-                yield field.removeprefix(ATTRIBUTE_PREFIX), value_of(self._facts[of], field)
+                attributes[field.removeprefix(ATTRIBUTE_PREFIX)] = value_of(self._facts[of], field)
+        return {key: value for key, value in attributes.items() if value is not None}
 
     # -- sets ----------------------------------------------------------------------------------------------------------
 

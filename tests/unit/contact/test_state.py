@@ -55,7 +55,7 @@ EXAMPLES: list[Any] = [
         contacts=(BEN,),
         mode="single",
         reattached=(e.Reattached(contact=OFFERS, merge_id=NEWS, instead_of=BEN),),
-        given={"first_name": 0},
+        given={"first_name": e.Given(since=2)},
     ),
     e.ContactReinstated(merge_id=MERGE, out_of=BEN, mode="single"),
 ]
