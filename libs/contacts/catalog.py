@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from contacts import proof
+from contacts.consent import events as consent
 from contacts.contact import events as contact
 from contacts.contact.projection import ContactProjection
 from contacts.merge import events as merge
+from contacts.suppression import events as suppression
 from contacts.workspace import events as workspace
 from eventstore.codec import Codec, EventType
 
@@ -31,6 +34,19 @@ EVENT_TYPES: Final = (
     EventType("contact.reinstated", contact.ContactReinstated),
     EventType("merge.completed", merge.MergeCompleted),
     EventType("merge.reversed", merge.MergeReversed),
+    EventType("suppression.address_blacklisted", suppression.AddressBlacklisted),
+    EventType("suppression.address_unblacklisted", suppression.AddressUnblacklisted),
+    EventType("consent.granted", consent.ConsentGranted),
+    EventType("consent.withdrawn", consent.ConsentWithdrawn),
+    EventType("consent.unsubscribed_from_all", consent.UnsubscribedFromAll),
+    EventType("consent.double_opt_in_requested", consent.DoubleOptInRequested),
+    EventType("consent.double_opt_in_confirmed", consent.DoubleOptInConfirmed),
+    EventType("consent.spam_reported", consent.SpamReported),
+    EventType("consent.spam_cleared", consent.SpamCleared),
+    EventType("consent.category_subscribed", consent.CategorySubscribed),
+    EventType("consent.category_unsubscribed", consent.CategoryUnsubscribed),
+    EventType("proof.recorded", proof.ProofRecorded),
+    EventType("proof.destroyed", proof.ProofDestroyed),
     EventType("workspace.created", workspace.WorkspaceCreated),
     EventType("workspace.settings_changed", workspace.WorkspaceSettingsChanged),
     EventType("workspace.key_issued", workspace.WorkspaceKeyIssued),

@@ -36,9 +36,16 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     occurred_at: datetime | None = None
 
     @property
+    def is_empty(self) -> bool:
+        return self == NO_PROOF
+
+    @property
     def is_evidence(self) -> bool:
         """Whether it shows what was agreed to or where, as an opt-in must."""
         return bool(self.text or self.form_version or self.source)
+
+
+NO_PROOF: Final = Proof()
 
 
 class ProofRecorded(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -74,30 +81,49 @@ class Provable(Protocol):
 
 
 def subject_of(category: str, state: Provable) -> UUID:
-    """Whose data key encrypts the next proof: another one after each destruction, which ends the one before."""
-    text = state.id.bytes + category.encode() + state.destroyed.to_bytes(4, "big")
+    """Whose data key encrypts the present proof: another one after each destruction, which ends the one before."""
+    return _subject(state.id, category, state.destroyed)
+
+
+def _subject(id_: UUID, category: str, destroyed: int) -> UUID:
+    text = id_.bytes + category.encode() + destroyed.to_bytes(4, "big")
     return UUID(bytes=blake2b(text, digest_size=16).digest())
 
 
+class Proven(msgspec.Struct, frozen=True, gc=False):
+    """A fact with what proves it."""
+
+    fact: Any
+    address: Address
+    reason: str | None
+    proof: Proof
+
+
 def fact_writes(
-    workspace_id: UUID, category: str, state: Provable, facts: Sequence[Any], address: Address, reason: str | None,
-    proof: Proof,
-) -> tuple[StreamWrite, StreamWrite]:  # fmt: skip
-    """The facts and the proof of each, to be appended together."""
+    workspace_id: UUID, category: str, state: Provable, proven: Sequence[Proven], *, renew: bool = False
+) -> tuple[StreamWrite, StreamWrite]:
+    """The facts and the proof of each, to be appended together.
+
+    `renew` begins with another data key, for the present one turned out to be destroyed without a fact that says so.
+    """
+    before = (ProofDestroyed(),) if renew else ()
+    destroyed = state.proofs if renew else state.destroyed
     proofs = tuple(
-        ProofRecorded(fact_version=version, address=address.text, reason=reason, proof=proof)
-        for version, _ in enumerate(facts, state.version + 1)
+        ProofRecorded(fact_version=version, address=each.address.text, reason=each.reason, proof=each.proof)
+        for version, each in enumerate(proven, state.version + 1 + len(before))
     )
     return (
         StreamWrite(
-            stream=Stream(workspace_id, category, state.id), expected_version=state.version, events=tuple(facts)
+            stream=Stream(workspace_id, category, state.id),
+            expected_version=state.version,
+            events=(*before, *(each.fact for each in proven)),
         ),
         StreamWrite(
             stream=Stream(workspace_id, PROOF_OF[category], state.id),
             expected_version=state.proofs,
             events=proofs,
-            subject_id=subject_of(category, state),
-            new_subject=state.proofs == state.destroyed,
+            subject_id=_subject(state.id, category, destroyed),
+            new_subject=state.proofs == destroyed,
         ),
     )
 

@@ -28,7 +28,7 @@ class CloudEvent(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     id: Annotated[UUID, Meta(description="Id of the event, the same in every delivery: remember it to see each once.")]
     source: Annotated[str, Meta(description="`/rollbook/` and the workspace's id.")]
     type: str
-    subject: Annotated[UUID, Meta(description="Id of the contact, or of the workspace for its own events.")]
+    subject: Annotated[UUID, Meta(description="Id of the contact, workspace, merge or address the event is about.")]
     time: Annotated[datetime, Meta(description="When it happened, or was recorded where that is not known.", tz=True)]
     datacontenttype: Literal["application/json"]
     workspace: UUID

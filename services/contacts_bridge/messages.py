@@ -13,8 +13,10 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from contacts.consent import events as consent
 from contacts.contact import events as contact
 from contacts.merge import events as merge
+from contacts.suppression import events as suppression
 from contacts.workspace import events as workspace
 from contacts_bridge.cloudevent import CloudEvent, cloud_event
 from contacts_bridge.errors import UnmappedEvent
@@ -119,6 +121,19 @@ class MergeReversed(_Data, frozen=True, kw_only=True, gc=False):
     out_of: UUID
 
 
+class AddressFact(_Data, frozen=True, kw_only=True, gc=False):
+    """What was recorded of an address. Which address is told to nobody; contacts and `may-send` say what follows."""
+
+    channel: Annotated[str, Meta(description="`email`, `sms`, …; `phone` is every channel of a phone number.")]
+    contact: Annotated[UUID, Meta(description="The contact through which it came.")] | UnsetType = UNSET
+    category: Annotated[str, Meta(description="The subscription category, where it is about one.")] | UnsetType = UNSET
+    cause: Annotated[str, Meta(description="`manual`, `hard_bounce`, …")] | UnsetType = UNSET
+
+
+class ProofKept(_Data, frozen=True, kw_only=True, gc=False):
+    """The proof of what was recorded of an address came or went. What it says is told to nobody."""
+
+
 class WorkspaceCreated(_Data, frozen=True, kw_only=True, gc=False):
     """A new workspace."""
 
@@ -221,6 +236,16 @@ def _merge_reversed(event: merge.MergeReversed, _: bool) -> MergeReversed:
     return MergeReversed(contacts=event.contacts, out_of=event.out_of)
 
 
+def _address_fact(event: consent.ConsentEvent | suppression.SuppressionEvent, _: bool) -> AddressFact:
+    contact_id = getattr(event, "contact_id", None)
+    return AddressFact(
+        channel=getattr(event, "channel", "") or getattr(event, "family", ""),
+        contact=UNSET if contact_id is None else contact_id,
+        category=getattr(event, "category", UNSET),
+        cause=getattr(event, "cause", UNSET),
+    )
+
+
 def _settings(event: workspace.WorkspaceSettingsChanged, _: bool) -> WorkspaceSettingsChanged:
     return WorkspaceSettingsChanged(changed=_names(msgspec.to_builtins(event)))
 
@@ -293,6 +318,19 @@ MESSAGES: Final = (
     PublicMessage("contact.reinstated", "An absorbed contact is back", ContactReinstated, _reinstated),
     PublicMessage("merge.completed", "Contacts were merged", MergeCompleted, _merge_completed),
     PublicMessage("merge.reversed", "Contacts came out of a merge", MergeReversed, _merge_reversed),
+    PublicMessage("suppression.address_blacklisted", "An address is on the blacklist", AddressFact, _address_fact),
+    PublicMessage("suppression.address_unblacklisted", "An address is off the blacklist", AddressFact, _address_fact),
+    PublicMessage("consent.granted", "Somebody agreed to a channel", AddressFact, _address_fact),
+    PublicMessage("consent.withdrawn", "Somebody objected to a channel", AddressFact, _address_fact),
+    PublicMessage("consent.unsubscribed_from_all", "Somebody objected to everything", AddressFact, _address_fact),
+    PublicMessage("consent.double_opt_in_requested", "An address has to be confirmed", AddressFact, _address_fact),
+    PublicMessage("consent.double_opt_in_confirmed", "An address was confirmed", AddressFact, _address_fact),
+    PublicMessage("consent.spam_reported", "Somebody complained of spam", AddressFact, _address_fact),
+    PublicMessage("consent.spam_cleared", "Complaints were taken back", AddressFact, _address_fact),
+    PublicMessage("consent.category_subscribed", "Somebody agreed to a category", AddressFact, _address_fact),
+    PublicMessage("consent.category_unsubscribed", "Somebody objected to a category", AddressFact, _address_fact),
+    PublicMessage("proof.recorded", "A proof was recorded", ProofKept, lambda _e, _v: ProofKept()),
+    PublicMessage("proof.destroyed", "Proof was destroyed", ProofKept, lambda _e, _v: ProofKept()),
     PublicMessage("workspace.created", "A workspace was created", WorkspaceCreated, lambda _e, _v: WorkspaceCreated()),
     PublicMessage("workspace.settings_changed", "Settings changed", WorkspaceSettingsChanged, _settings),
     PublicMessage("workspace.key_issued", "An API key was issued", WorkspaceKey, _key),

@@ -23,6 +23,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     #: Version of the fact that said so.
     version: int
     source: str
+    actor: str | None = None
     #: Digest of its proof, where agreements are told apart by it.
     proof: Digest = b""
 
@@ -91,14 +92,15 @@ def initial(id_: UUID) -> Consent:
     return Consent(id=id_)
 
 
-def evolve(state: Consent, event: e.ConsentEvent | Unreadable, at: datetime) -> Consent:
-    """The state after `event`, recorded `at`. Total: any event can follow any state."""
+def evolve(state: Consent, event: e.ConsentEvent | Unreadable, at: datetime, actor: str | None = None) -> Consent:
+    """The state after `event`, recorded `at` for `actor`. Total: any event can follow any state."""
     if isinstance(event, Unreadable):
         return replace(state, version=state.version + 1)
     if isinstance(event, ProofDestroyed):
         return replace(state, version=state.version + 1, destroyed=state.proofs)
     version = state.version + 1
-    said = Said(since=at, version=version, source=event.source, proof=getattr(event, "proof", None) or b"")
+    proof = getattr(event, "proof", None) or b""
+    said = Said(since=at, version=version, source=event.source, actor=actor, proof=proof)
     channel = _EVOLVE[type(event)](state.on(event.channel), event, said)
     channels = {**state.channels, event.channel: channel}
     return replace(state, version=version, proofs=state.proofs + 1, address=event.address, channels=channels)
@@ -106,7 +108,7 @@ def evolve(state: Consent, event: e.ConsentEvent | Unreadable, at: datetime) -> 
 
 def fold(state: Consent, recorded: RecordedEvent[Any]) -> Consent:
     """`evolve` for an event as the log holds it."""
-    return evolve(state, recorded.event, recorded.recorded_at)
+    return evolve(state, recorded.event, recorded.recorded_at, recorded.metadata.actor)
 
 
 def _granted(on: ChannelConsent, event: e.ConsentGranted, said: Said) -> ChannelConsent:

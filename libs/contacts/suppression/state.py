@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -28,6 +27,7 @@ class Blacklisting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     version: int
     cause: str
     source: str
+    actor: str | None = None
     contact_id: UUID | None = None
 
 
@@ -47,43 +47,33 @@ def initial(id_: UUID) -> Suppressed:
     return Suppressed(id=id_)
 
 
-def evolve(state: Suppressed, event: e.SuppressionEvent | Unreadable, at: datetime) -> Suppressed:
-    """The state after `event`, recorded `at`. Total: any event can follow any state."""
-    return _EVOLVE[type(event)](replace(state, version=state.version + 1), event, at)
-
-
-def fold(state: Suppressed, recorded: RecordedEvent[Any]) -> Suppressed:
-    """`evolve` for an event as the log holds it."""
-    return evolve(state, recorded.event, recorded.recorded_at)
-
-
-def _blacklisted(state: Suppressed, event: e.AddressBlacklisted, at: datetime) -> Suppressed:
-    blacklisting = Blacklisting(
-        since=at, version=state.version, cause=event.cause, source=event.source, contact_id=event.contact_id
-    )
+def evolve(
+    state: Suppressed, event: e.SuppressionEvent | Unreadable, at: datetime, actor: str | None = None
+) -> Suppressed:
+    """The state after `event`, recorded `at` for `actor`. Total: any event can follow any state."""
+    state = replace(state, version=state.version + 1)
+    if isinstance(event, Unreadable):
+        return state
+    if isinstance(event, ProofDestroyed):
+        return replace(state, destroyed=state.proofs)
+    blacklisting = None
+    if isinstance(event, e.AddressBlacklisted):
+        blacklisting = Blacklisting(
+            since=at,
+            version=state.version,
+            cause=event.cause,
+            source=event.source,
+            actor=actor,
+            contact_id=event.contact_id,
+        )
     return replace(
         state, proofs=state.proofs + 1, address=event.address, family=event.family, blacklisting=blacklisting
     )
 
 
-def _unblacklisted(state: Suppressed, event: e.AddressUnblacklisted, _at: datetime) -> Suppressed:
-    return replace(state, proofs=state.proofs + 1, address=event.address, family=event.family, blacklisting=None)
-
-
-def _proof_destroyed(state: Suppressed, _event: ProofDestroyed, _at: datetime) -> Suppressed:
-    return replace(state, destroyed=state.proofs)
-
-
-def _unreadable(state: Suppressed, _event: Unreadable, _at: datetime) -> Suppressed:
-    return state
-
-
-_EVOLVE: Final[dict[type, Callable[[Suppressed, Any, datetime], Suppressed]]] = {
-    e.AddressBlacklisted: _blacklisted,
-    e.AddressUnblacklisted: _unblacklisted,
-    ProofDestroyed: _proof_destroyed,
-    Unreadable: _unreadable,
-}
+def fold(state: Suppressed, recorded: RecordedEvent[Any]) -> Suppressed:
+    """`evolve` for an event as the log holds it."""
+    return evolve(state, recorded.event, recorded.recorded_at, recorded.metadata.actor)
 
 
 def scope_of(family: Family, workspace_id: UUID) -> UUID:

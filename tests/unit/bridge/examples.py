@@ -8,8 +8,11 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from contacts import proof
+from contacts.consent import events as consent
 from contacts.contact import events as contact
 from contacts.merge import events as merge
+from contacts.suppression import events as suppression
 from contacts.values import Country, Email, ExternalId, Language, Phone, Tag, TimeZone
 from contacts.workspace import events as workspace
 from eventstore.envelope import Metadata, RecordedEvent
@@ -23,6 +26,14 @@ _CHANNEL = contact.ChannelIdentity(
 _ADDRESS = contact.Address(
     street="Secretstreet", city="Secretcity", region="Secretregion", postcode="secret-postcode", country=Country("DE")
 )
+
+_SAID: dict[str, Any] = {
+    "address": b"secret-digest-16", "exact": b"secret-digest-17", "channel": "sms", "source": "api",
+    "contact_id": uuid4(),
+}  # fmt: skip
+_LISTED: dict[str, Any] = {
+    "address": b"secret-digest-16", "family": "email", "source": "event", "contact_id": uuid4(),
+}  # fmt: skip
 
 #: Every text that could be about a person starts with "secret" in some spelling.
 EVENTS: dict[str, msgspec.Struct] = {
@@ -78,13 +89,40 @@ EVENTS: dict[str, msgspec.Struct] = {
         contacts=(uuid4(),),
         mode="single",
         reattached=(contact.Reattached(contact=uuid4(), merge_id=uuid4(), instead_of=uuid4()),),
-        given={"tags\x1fsecret-tag": 3},
+        given={"tags\x1fsecret-tag": contact.Given(since=3, touched=2)},
     ),
     "contact.reinstated": contact.ContactReinstated(merge_id=uuid4(), out_of=uuid4(), mode="single"),
     "merge.completed": merge.MergeCompleted(primary=uuid4(), others=(uuid4(),), choices={"first_name": uuid4()}),
     "merge.reversed": merge.MergeReversed(
         contacts=(uuid4(),), out_of=uuid4(), mode="single", assigned={"first_name": uuid4()}
     ),
+    "suppression.address_blacklisted": suppression.AddressBlacklisted(cause="hard_bounce", **_LISTED),
+    "suppression.address_unblacklisted": suppression.AddressUnblacklisted(**_LISTED),
+    "consent.granted": consent.ConsentGranted(proof=b"secret-digest-18", **_SAID),
+    "consent.withdrawn": consent.ConsentWithdrawn(**_SAID),
+    "consent.unsubscribed_from_all": consent.UnsubscribedFromAll(**{**_SAID, "channel": "phone"}),
+    "consent.double_opt_in_requested": consent.DoubleOptInRequested(**{**_SAID, "channel": "email"}),
+    "consent.double_opt_in_confirmed": consent.DoubleOptInConfirmed(
+        proof=b"secret-digest-18", reopens=True, **{**_SAID, "channel": "email"}
+    ),
+    "consent.spam_reported": consent.SpamReported(**{**_SAID, "channel": "email"}),
+    "consent.spam_cleared": consent.SpamCleared(**{**_SAID, "channel": "email"}),
+    "consent.category_subscribed": consent.CategorySubscribed(category="weekly", proof=b"secret-digest-18", **_SAID),
+    "consent.category_unsubscribed": consent.CategoryUnsubscribed(category="weekly", **_SAID),
+    "proof.recorded": proof.ProofRecorded(
+        fact_version=3,
+        address="secret@example.com",
+        reason="secret reason",
+        proof=proof.Proof(
+            text="secret text",
+            form_version="7",
+            source="secret form",
+            ip="192.0.2.1",
+            user_agent="secret agent",
+            occurred_at=NOW,
+        ),
+    ),
+    "proof.destroyed": proof.ProofDestroyed(),
     "workspace.created": workspace.WorkspaceCreated(name="Secretname"),
     "workspace.settings_changed": workspace.WorkspaceSettingsChanged(
         name="Secretname", default_region=Country("DE"), double_opt_in={"api": True}
