@@ -1,8 +1,9 @@
 """One page of a list of contacts: which of two statements finds it fastest, and how many match in all. Parses nothing.
 
 A common word is found by walking the list in order, a rare one by gathering all its matches from the index and sorting
-them. The planner cannot tell which is which: under row-level security it may not use the statistics for LIKE. So up to
-`COUNT_MAX` matches are gathered first, which gives an exact total as well, and only a list with more is walked.
+them. The planner has to guess which is which, and where it takes two common words for a common pair, it walks through
+everybody. So up to `COUNT_MAX` matches are gathered first, which gives an exact total as well, and only a list with
+more is walked.
 """
 
 from __future__ import annotations
