@@ -52,9 +52,10 @@ lint: setup ## ruff, mypy --strict, import walls, module sizes
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports
 	@$(VENV)/python -m tests.support.sizes
-fmt: setup ## Format, and repair what ruff can
+fmt: setup ## Format, repair what ruff can, renew the README's line numbers
 	@$(VENV)/ruff check --fix .
 	@$(VENV)/ruff format .
+	@$(VENV)/python -m tests.support.readme
 check: lint test ## What a change must pass
 
 ##@ Project
