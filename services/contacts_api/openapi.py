@@ -61,7 +61,7 @@ _KIND_HEADERS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: 
 def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """The whole document as JSON values."""
     shown = [endpoint for endpoint in endpoints if endpoint.in_schema]
-    schemas = _Schemas([Problem, *_types(shown)])
+    schemas = _Schemas([Problem, *_bodies(shown)], list(_parameter_structs(shown)))
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in shown:
         paths.setdefault(endpoint.template, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
@@ -96,13 +96,14 @@ def problem_kinds(endpoint: Endpoint) -> list[Kind]:
 class _Schemas:
     """JSON schemas of all types of the document, written once and referred to."""
 
-    def __init__(self, types: list[Any]) -> None:
-        unique = list(dict.fromkeys(types))
+    def __init__(self, bodies: list[Any], parameters: list[Any]) -> None:
+        unique = list(dict.fromkeys((*bodies, *parameters)))
         written, self._components = msgspec.json.schema_components(unique, ref_template=_REF)
         self._of = dict(zip(unique, written, strict=True))
         for name, hints in FIELDS.items():
             for field, hint in hints.items():
                 self._components[name]["properties"][field].update(hint)
+        self._parameters = {each: self._components.pop(self._name(each)) for each in dict.fromkeys(parameters)}
 
     def of(self, type_: Any) -> dict[str, Any]:
         if isinstance(type_, tuple):
@@ -111,18 +112,24 @@ class _Schemas:
 
     def fields(self, type_: type[msgspec.Struct]) -> Iterator[tuple[str, dict[str, Any], bool]]:
         """(name, schema, required) of a struct's fields."""
-        name = self._of[type_]["$ref"].rsplit("/", 1)[-1]
-        schema = self._components[name]
+        schema = self._parameters[type_]
         for field, field_schema in schema["properties"].items():
             yield field, field_schema, field in schema.get("required", ())
+
+    def _name(self, type_: Any) -> str:
+        return str(self._of[type_]["$ref"]).rpartition("/")[2]
 
     def components(self) -> dict[str, Any]:
         return dict(sorted(self._components.items()))
 
 
-def _types(endpoints: Iterable[Endpoint]) -> Iterator[Any]:
+def _parameter_structs(endpoints: Iterable[Endpoint]) -> Iterator[Any]:
     for endpoint in endpoints:
         yield from (endpoint.path_type, endpoint.query_type)
+
+
+def _bodies(endpoints: Iterable[Endpoint]) -> Iterator[Any]:
+    for endpoint in endpoints:
         if endpoint.takes_body:
             yield endpoint.body_type
         for returns in endpoint.returns:
