@@ -23,6 +23,8 @@ from eventstore.envelope import Claim, Metadata, RecordedEvent
 
 WORKSPACE = UUID("01900000-0000-7000-8000-000000000001")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+#: Between one command and the next.
+MINUTE = timedelta(minutes=1)
 
 
 class Gathering:
@@ -151,7 +153,7 @@ class Gathering:
                 del self.holders[place]
 
     def _record(self, happened: Mapping[UUID, Iterable[Any]]) -> None:
-        self.now += timedelta(minutes=1)
+        self.now += MINUTE
         for contact_id, events in happened.items():
             stream = self.streams.setdefault(contact_id, [])
             stream += [(event, self.now) for event in events]

@@ -116,7 +116,7 @@ def _changes(contact: Contact, wanted: Mapping[str, Any]) -> list[e.ContactEvent
     events: list[e.ContactEvent] = []
     for field, value in wanted.items():
         if field in SETS:
-            added, removed = _difference(field, getattr(contact, field), value)
+            added, removed = _difference(getattr(contact, field), value)
             _SET_CHANGES[field](details, events, added, removed)
         elif value != value_of(contact, field):
             if field in PLAIN_FIELDS:
@@ -126,10 +126,10 @@ def _changes(contact: Contact, wanted: Mapping[str, Any]) -> list[e.ContactEvent
     return [e.ContactDetailsChanged(**details), *events] if details else events
 
 
-def _difference(field: str, held: Iterable[Any], wanted: Iterable[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    has, wants = _by_key(field, held), _by_key(field, wanted)
-    added = sorted(wants[key] for key in wants.keys() - has.keys())
-    return tuple(added), tuple(sorted(has[key] for key in has.keys() - wants.keys()))
+def _difference(held: Iterable[Any], wanted: Iterable[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """By spelling, not by key: a tag that was respelt gets its old spelling back."""
+    has, wants = set(held), set(wanted)
+    return tuple(sorted(wants - has)), tuple(sorted(has - wants))
 
 
 def _change_tags(
