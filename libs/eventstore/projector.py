@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from eventstore import lease as leases
 from eventstore.checkpoint import Lease, Unit
 from eventstore.connection import CONNECTION_ERRORS, Backoff, check_cancelled, connector
+from eventstore.garbage import rarely_collected
 from eventstore.lease import Worker
 from eventstore.listener import LOOK_EVERY_S, Listener
 from eventstore.poison import describe
@@ -74,15 +75,9 @@ class Projector:
     async def run(self) -> None:
         """Until cancelled; then gives its leases back. Outlives restarts of the database."""
         listening = [asyncio.create_task(self._signals.run()), asyncio.create_task(self._changes.run())]
-        backoff = Backoff()
         try:
-            while True:
-                try:
-                    await self._share_out(backoff)
-                except CONNECTION_ERRORS as error:
-                    check_cancelled()
-                    self._observer.troubled(None, describe(error))
-                    await asyncio.sleep(backoff.next_s())
+            with rarely_collected():
+                await self._keep_sharing_out()
         finally:
             held = list(self._running)
             tasks = [*listening, *self._running.values()]
@@ -90,6 +85,16 @@ class Projector:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._give_back(held)
+
+    async def _keep_sharing_out(self) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._share_out(backoff)
+            except CONNECTION_ERRORS as error:
+                check_cancelled()
+                self._observer.troubled(None, describe(error))
+                await asyncio.sleep(backoff.next_s())
 
     async def _share_out(self, backoff: Backoff) -> None:
         """Keep as many units as is fair among the living workers, for as long as the connection holds."""

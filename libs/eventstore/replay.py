@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eventstore.applier import Applier
 from eventstore.checkpoint import SQL
 from eventstore.envelope import LaneBatch
+from eventstore.garbage import rarely_collected
 from eventstore.lease import lease_build
 from eventstore.reading import Read, UnitReader
 from eventstore.store import POSITION_MAX
@@ -67,19 +68,23 @@ class Replay:
 
     async def load(self, report: Callable[[int], None]) -> None:
         """Replay up to the present head into tables without secondary indexes; told `position` after each window."""
-        for applier, reader in self._units:
-            lane = applier.lease.unit.lane
-            head = await self._store.head(lane)
-            new_streams = await self._streams_are_keys(applier, lane)
-            ahead = asyncio.create_task(_window(reader, applier.position, head))
-            try:
-                while (read := await ahead).batch.last > applier.position:
-                    ahead = asyncio.create_task(_window(reader, read.batch.last, head))
-                    await applier.apply(read, new_streams=new_streams)
-                    report(self.position)
-            finally:
-                ahead.cancel()
-                await asyncio.gather(ahead, return_exceptions=True)
+        with rarely_collected():
+            for applier, reader in self._units:
+                await self._load(applier, reader, report)
+
+    async def _load(self, applier: Applier, reader: UnitReader, report: Callable[[int], None]) -> None:
+        head = await self._store.head(reader.lane)
+        new_streams = await self._streams_are_keys(applier, reader.lane)
+        ahead = asyncio.create_task(_window(reader, applier.position, head))
+        try:
+            while (read := await ahead).batch.last > applier.position:
+                # Read and decode the next window while PostgreSQL takes this one.
+                ahead = asyncio.create_task(_window(reader, read.batch.last, head))
+                await applier.apply(read, new_streams=new_streams)
+                report(self.position)
+        finally:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
 
     async def tail(self, to: Mapping[int, int] | None = None, deadline: float = float("inf")) -> bool:
         """Apply what has come meanwhile, up to a position per lane or the head.

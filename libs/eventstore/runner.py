@@ -29,7 +29,7 @@ RETRY_EVERY_S: Final = 0.5
 BATCH_FIRST: Final = 1_000
 BATCH_MIN: Final = 100
 # Long enough that a commit costs nothing beside it, short enough that a swap or a stop need not wait.
-BATCH_TARGET_S: Final = 0.4
+BATCH_TARGET_S: Final = 1.0
 
 
 class ProjectorObserver(Protocol):
