@@ -21,7 +21,6 @@ from rollbook.context import console, data_dir_option, run, settings_of
 from rollbook.embedded.process import ServerFailed, free_port, is_free
 from rollbook.folder import DataFolder
 from rollbook.follow import LogFollower
-from rollbook.seed import seed_demo
 from rollbook.stack import Stack
 from servicekit.run import EXIT_FAILED
 from servicekit.settings import DEFAULT_PORT, Settings
@@ -100,6 +99,9 @@ async def _start(stack: Stack, *, demo: bool, console: Console) -> None:
     await stack.start()
     _welcome(stack, console, time.monotonic() - began)
     if demo:
+        # A quarter of what this command takes to load, and rarely wanted.
+        from rollbook.seed import seed_demo  # noqa: PLC0415
+
         try:
             await seed_demo(stack.database_url, stack.master_key, stack.workspace, console)
         except (EventStoreError, OSError) as error:
