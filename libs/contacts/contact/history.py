@@ -12,11 +12,13 @@ import msgspec
 from contacts import errors
 from contacts.contact.decider import fold, initial
 from contacts.contact.state import CATEGORY, Contact
+from contacts.merge.component import meet_at
+from contacts.merge.view import view
 from eventstore.envelope import RecordedEvent, Stream, Unreadable
-from eventstore.store import EventStore
+from eventstore.store import POSITION_MAX, EventStore
 
 #: Present in every change and told by the entry itself.
-_TOLD_BY_ENTRY: Final = frozenset({"id", "version", "changed_at", "erased"})
+_TOLD_BY_ENTRY: Final = frozenset({"id", "version", "changed_at", "erased", "composition", "absorbed", "absorbed_by"})
 _FIELDS: Final = tuple(name for name in Contact.__struct_fields__ if name not in _TOLD_BY_ENTRY)
 
 
@@ -59,16 +61,22 @@ async def as_of(
 ) -> Contact:
     """The contact as it was then, the moment itself included; the present one where no moment is given.
 
+    Of a contact that was absorbed then it is the profile of the one that stood for it.
+
     Raises ContactNotFound where it did not exist yet, or never.
     """
-    bounds: dict[str, Any] = {"to_version": version, "to_position": position, "to_time": time}
-    given = {name: bound for name, bound in bounds.items() if bound is not None}
-    contact = initial(contact_id)
-    for recorded in await store.read_stream(Stream(workspace_id, CATEGORY, contact_id), **given):
-        contact = fold(contact, recorded)
-    if not contact.exists:
+    stream = Stream(workspace_id, CATEGORY, contact_id)
+    moment = POSITION_MAX if position is None else position
+    if time is not None:
+        moment = min(moment, await store.position_at(store.lane_of(workspace_id), time))
+    if version is not None:
+        moment = min(
+            [moment, *(event.position for event in (await store.read_stream(stream, to_version=version))[-1:])]
+        )
+    met = await meet_at(store, stream, moment)
+    if not met.state.exists:
         raise errors.ContactNotFound(contact_id)
-    return contact
+    return view(met.state, met.others)
 
 
 async def history(store: EventStore, workspace_id: UUID, contact_id: UUID) -> list[HistoryEntry]:

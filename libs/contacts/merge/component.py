@@ -49,16 +49,7 @@ class Components:
 
     async def others_at(self, stream: Stream, state: Contact, position: int) -> Mapping[UUID, Contact]:
         """What `state` stood for at a position at which it was the state of the stream."""
-        return await self._below_at(stream.workspace_id, state, position) if state.composition else NOTHING
-
-    async def at(self, stream: Stream, position: int) -> Met[Contact]:
-        """As `meet`, at a position; version 0 where the contact did not exist yet."""
-        contact = await self._contact_at(stream, position)
-        while contact.absorbed_into is not None:
-            stream = Stream(stream.workspace_id, CATEGORY, contact.absorbed_into)
-            contact = await self._contact_at(stream, position)
-        others = await self.others_at(stream, contact, position)
-        return Met(stream=stream, version=contact.version, state=contact, others=others)
+        return await _others_at(self._store, stream.workspace_id, state, position) if state.composition else NOTHING
 
     async def load(self, workspace_id: UUID, contact_id: UUID) -> Contact:
         """What a contact's own stream says of it, read anew."""
@@ -93,23 +84,35 @@ class Components:
                 others[contact.id] = contact
         return others
 
-    async def _below_at(self, workspace_id: UUID, root: Contact, position: int) -> dict[UUID, Contact]:
-        others: dict[UUID, Contact] = {}
-        gate = asyncio.Semaphore(READS_MAX)
 
-        async def read(contact_id: UUID) -> Contact:
-            async with gate:
-                return await self._contact_at(Stream(workspace_id, CATEGORY, contact_id), position)
+async def meet_at(store: EventStore, stream: Stream, position: int) -> Met[Contact]:
+    """As `Components.meet`, as it was at a position; version 0 where the contact did not exist yet."""
+    contact = await _contact_at(store, stream, position)
+    while contact.absorbed_into is not None:
+        stream = Stream(stream.workspace_id, CATEGORY, contact.absorbed_into)
+        contact = await _contact_at(store, stream, position)
+    others = await _others_at(store, stream.workspace_id, contact, position) if contact.composition else NOTHING
+    return Met(stream=stream, version=contact.version, state=contact, others=others)
 
-        parents = [root]
-        while parents:
-            children = [child for parent in parents if parent.composition for child in parent.composition.children]
-            parents = list(await asyncio.gather(*map(read, children)))
-            others |= {contact.id: contact for contact in parents}
-        return others
 
-    async def _contact_at(self, stream: Stream, position: int) -> Contact:
-        contact = initial(stream.id)
-        for recorded in await self._store.read_stream(stream, to_position=position):
-            contact = fold(contact, recorded)
-        return contact
+async def _others_at(store: EventStore, workspace_id: UUID, root: Contact, position: int) -> dict[UUID, Contact]:
+    others: dict[UUID, Contact] = {}
+    gate = asyncio.Semaphore(READS_MAX)
+
+    async def read(contact_id: UUID) -> Contact:
+        async with gate:
+            return await _contact_at(store, Stream(workspace_id, CATEGORY, contact_id), position)
+
+    parents = [root]
+    while parents:
+        children = [child for parent in parents if parent.composition for child in parent.composition.children]
+        parents = list(await asyncio.gather(*map(read, children)))
+        others |= {contact.id: contact for contact in parents}
+    return others
+
+
+async def _contact_at(store: EventStore, stream: Stream, position: int) -> Contact:
+    contact = initial(stream.id)
+    for recorded in await store.read_stream(stream, to_position=position):
+        contact = fold(contact, recorded)
+    return contact
