@@ -21,7 +21,7 @@ from tests.e2e.caller import Answered, Caller, Event, Subscriber, answered_of, n
 from tests.e2e.people import REGION, Person, may_match, read_people, typed
 from tests.support.stack import Up, alive, descendants
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 SEED: Final = 20261122
 STOP_WITHIN_S: Final = 5.0
