@@ -16,6 +16,8 @@ from contacts_api.errors import MALFORMED, METHOD_NOT_ALLOWED, NOT_FOUND, PROBLE
 from contacts_api.routes import ENDPOINTS
 
 if TYPE_CHECKING:
+    from litestar.types import Scope
+
     from contacts_api.services import Services
 
 log = structlog.get_logger(__name__)
@@ -32,8 +34,9 @@ def create_app(services: Services, *, more: Sequence[Endpoint] = ()) -> Edge:
     return Edge(app)
 
 
-def _log_failure(error: Exception) -> None:
-    log.error("a request failed", exc_info=error)
+def _log_failure(error: Exception, scope: Scope) -> None:
+    route, request_id = scope.get("path_template"), scope["state"].get("request_id")
+    log.error("a request failed", exc_info=error, method=scope.get("method"), route=route, request_id=request_id)
 
 
 #: What Litestar's router raises before any endpoint is reached.
@@ -44,13 +47,13 @@ _ROUTER_KINDS: Final[dict[int, tuple[Kind, str]]] = {
 }
 
 
-def _answer_router(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def _answer_router(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     if isinstance(error, HTTPException) and error.status_code in _ROUTER_KINDS:
         kind, detail = _ROUTER_KINDS[error.status_code]
         allow = (error.headers or {}).get("allow")
         error = Rejected(kind, detail, headers=(("allow", allow),) if allow else ())
     else:
-        _log_failure(error)
+        _log_failure(error, request.scope)
     problem, headers = problem_of(error)
     return Response(
         encode_json(problem), media_type=PROBLEM_MEDIA_TYPE, status_code=problem.status, headers=dict(headers)

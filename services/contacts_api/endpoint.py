@@ -44,6 +44,7 @@ class Public(Enum):
 
 PUBLIC: Final = Public.PUBLIC
 Handler: TypeAlias = Callable[[Call[Any, Any, Any]], Awaitable[Answer]]
+OnFailure: TypeAlias = Callable[[Exception, "Scope"], None]
 
 
 class Returns(NamedTuple):
@@ -139,9 +140,7 @@ def endpoint(
     return declare
 
 
-def route_handlers(
-    endpoints: Iterable[Endpoint], services: Services, on_failure: Callable[[Exception], None]
-) -> list[HTTPRouteHandler]:
+def route_handlers(endpoints: Iterable[Endpoint], services: Services, on_failure: OnFailure) -> list[HTTPRouteHandler]:
     """One Litestar handler per address, for all of its methods. `on_failure` is told of every error that is ours."""
     by_path: dict[str, list[Endpoint]] = {}
     for each in endpoints:
@@ -149,9 +148,7 @@ def route_handlers(
     return [_route_handler(path, group, services, on_failure) for path, group in by_path.items()]
 
 
-def _route_handler(
-    path: str, endpoints: list[Endpoint], services: Services, on_failure: Callable[[Exception], None]
-) -> HTTPRouteHandler:
+def _route_handler(path: str, endpoints: list[Endpoint], services: Services, on_failure: OnFailure) -> HTTPRouteHandler:
     pipelines = {each.method: _pipeline(each, services) for each in endpoints}
     if "GET" in pipelines:
         pipelines["HEAD"] = pipelines["GET"]
@@ -162,7 +159,7 @@ def _route_handler(
         except Exception as error:  # noqa: BLE001  # the last resort of every request
             problem, headers = problem_of(error)
             if problem.status == 500:
-                on_failure(error)
+                on_failure(error, request.scope)
             return problem_answer(problem, headers)
 
     # The status is only there because Litestar checks it; each answer brings its own.

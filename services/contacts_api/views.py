@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from contacts.consent.standing import SHOWN_CHANNELS, ChannelStatus, ConsentStatus, Standing, Status
 from contacts.contact.events import Address, Location
 from contacts.contact.history import HistoryEntry
 from contacts.contact.queries import Counts
 from contacts.contact.state import Channel, Contact
 from contacts.values import AttributeValue
-
-ChannelStatus: TypeAlias = Literal[
-    "active", "not_confirmed", "unsubscribed", "spam_report", "blacklisted", "over_limit"
-]
-ConsentStatus: TypeAlias = Literal["not_subscribed", "subscribed", "unsubscribed"]
 
 
 class View(msgspec.Struct, frozen=True, gc=False):
@@ -25,12 +21,14 @@ class View(msgspec.Struct, frozen=True, gc=False):
 
 
 class StatusView(View, frozen=True):
-    """Whether an address may be written to, and since when and why it may not."""
+    """Whether an address may be written to, and since when, why and by whom it may not."""
 
     status: ChannelStatus
     since: datetime | None
     reason: str | None
+    #: How it came in; `installation` where another workspace blacklisted the address.
     source: str | None
+    actor: str | None
 
 
 class AddressView(View, frozen=True):
@@ -61,14 +59,6 @@ class ChannelView(View, frozen=True):
     token: str
     first_seen_at: datetime
     last_seen_at: datetime
-
-
-class ConsentsView(View, frozen=True):
-    """What the person agreed to, by channel."""
-
-    email: ConsentStatus
-    sms: ConsentStatus
-    whatsapp: ConsentStatus
 
 
 class ConversationView(View, frozen=True):
@@ -112,7 +102,8 @@ class ContactView(View, frozen=True, kw_only=True):
     categories: tuple[str, ...]
     attributes: dict[str, AttributeValue]
     channels: tuple[ChannelView, ...]
-    consents: ConsentsView
+    #: By channel; `email`, `sms` and `whatsapp` are always there.
+    consents: dict[str, ConsentStatus]
     campaign_opt_in: bool | None
     blocked: bool
     assignee: str | None
@@ -193,9 +184,10 @@ ContactSelectionPage: Final = msgspec.defstruct(
     module=__name__,
 )
 
-#: What is answered until activity, consent and suppression say something else.
-ACTIVE: Final = StatusView("active", None, None, None)
-NO_CONSENTS: Final = ConsentsView("not_subscribed", "not_subscribed", "not_subscribed")
+ACTIVE: Final = StatusView("active", None, None, None, None)
+NO_CONSENTS: Final[dict[str, ConsentStatus]] = dict.fromkeys(SHOWN_CHANNELS, "not_subscribed")
+NO_STANDING: Final = Standing()
+#: What is answered until activity says something else.
 NO_CONVERSATION: Final = ConversationView(None, None, None, None, None, None, None, None, (), {})
 #: In the order they are shown.
 CONTACT_FIELDS: Final = dict.fromkeys(ContactView.__struct_fields__)
@@ -205,6 +197,7 @@ def contact_view(contact: Contact) -> ContactView:
     """The contact as everybody sees it; it must exist."""
     assert contact.created_at is not None
     assert contact.changed_at is not None
+    standing = contact.standing or NO_STANDING
     return ContactView(
         id=contact.id,
         version=contact.version,
@@ -214,10 +207,10 @@ def contact_view(contact: Contact) -> ContactView:
         last_name=contact.last_name,
         full_name=contact.full_name,
         email=contact.email,
-        email_status=ACTIVE if contact.email else None,
+        email_status=_status(standing.email) if contact.email else None,
         email_rating=None,
         phone=contact.phone,
-        phone_status=ACTIVE if contact.phone else None,
+        phone_status=_status(standing.phone) if contact.phone else None,
         country=contact.country,
         time_zone=contact.time_zone,
         language=contact.language,
@@ -229,7 +222,7 @@ def contact_view(contact: Contact) -> ContactView:
         categories=contact.categories,
         attributes=contact.attributes,
         channels=_channels(contact.channels) if contact.channels else (),
-        consents=NO_CONSENTS,
+        consents={**NO_CONSENTS, **standing.consents} if standing.consents else NO_CONSENTS,
         campaign_opt_in=contact.campaign_opt_in,
         blocked=contact.blocked,
         assignee=contact.assignee,
@@ -248,6 +241,12 @@ def counts_view(counts: Counts) -> CountsView:
     email = EmailCounts(*(counts.email.get(name, 0) for name in EmailCounts.__struct_fields__))
     phone = PhoneCounts(*(counts.phone.get(name, 0) for name in PhoneCounts.__struct_fields__))
     return CountsView(counts.total, email, phone)
+
+
+def _status(status: Status | None) -> StatusView:
+    if status is None:
+        return ACTIVE
+    return StatusView(status.status, status.since, status.reason, status.source, status.actor)
 
 
 def _address(address: Address) -> AddressView:

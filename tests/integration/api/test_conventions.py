@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+import structlog
 from uuid_utils.compat import uuid7
 
 from tests.integration.api.conftest import Api, Tenant
@@ -339,3 +340,18 @@ async def test_the_description_is_served(api: Api) -> None:
         schema = await client.get("/schema")
     assert json.loads(schema.text)["openapi"] == "3.1.0"
     assert socket.gethostname() not in schema.text
+
+
+async def test_a_failure_is_logged_with_its_request_and_without_what_was_sent(
+    api: Api, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("canary@example.com")
+
+    monkeypatch.setattr(type(api.services.contact_handler), "execute", broken)
+    body = {"email": "canary@example.com"}
+    with structlog.testing.capture_logs() as lines:
+        answer = await tenant.owner.post("/v1/contacts", json=body, headers={"X-Request-Id": "r-1"})
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:rollbook:problem:internal-error")
+    assert "canary" not in answer.text
+    assert [(line["route"], line["method"], line["request_id"]) for line in lines] == [("/v1/contacts", "POST", "r-1")]
