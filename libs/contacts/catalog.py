@@ -10,6 +10,7 @@ from contacts.contact import events as contact
 from contacts.contact.projection import ContactProjection
 from contacts.merge import events as merge
 from contacts.suppression import events as suppression
+from contacts.suppression.projection import SuppressionProjection
 from contacts.workspace import events as workspace
 from eventstore.codec import Codec, EventType
 
@@ -60,4 +61,4 @@ EVENT_TYPES: Final = (
 )
 CODEC: Final = Codec(EVENT_TYPES)
 #: Every read model, in the order they are built.
-PROJECTIONS: Final[tuple[Projection, ...]] = (ContactProjection(),)
+PROJECTIONS: Final[tuple[Projection, ...]] = (ContactProjection(), SuppressionProjection())

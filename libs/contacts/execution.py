@@ -16,13 +16,14 @@ import msgspec
 
 from contacts import errors
 from eventstore.aggregate import Aggregates
-from eventstore.envelope import Appended, Claim, Metadata, RecordedEvent, Stream, StreamWrite, Write
+from eventstore.envelope import Appended, Claim, Metadata, RecordedEvent, Stream, StreamWrite, Suppression, Write
 from eventstore.errors import ClaimTaken, DuplicateAppend, SubjectErased, WrongExpectedVersion
 from eventstore.store import EventStore
 
 S = TypeVar("S")
 C = TypeVar("C")
 C_contra = TypeVar("C_contra", contravariant=True)
+S_contra = TypeVar("S_contra", contravariant=True)
 
 ATTEMPTS_MAX: Final = 50
 """Every attempt that fails means that another one succeeded, so this is how many may overtake one command."""
@@ -98,6 +99,22 @@ class Surroundings(Protocol[S]):
         ...
 
 
+class Besides(msgspec.Struct, frozen=True):
+    """What is appended together with a command's events, to streams of other categories."""
+
+    streams: tuple[StreamWrite, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
+
+
+class Beside(Protocol[C_contra, S_contra]):
+    """Says what a command causes in streams of other categories. Asked again with `fresh` after a conflict."""
+
+    async def __call__(self, command: C_contra, before: S_contra, events: Sequence[Any], *, fresh: bool) -> Besides: ...
+
+
+NOTHING_BESIDE: Final = Besides()
+
+
 class Execution(Generic[C, S]):
     """Executes commands of one category. Safe to use concurrently."""
 
@@ -107,12 +124,14 @@ class Execution(Generic[C, S]):
         rules: Rules[C, S],
         aggregates: Aggregates[S],
         surroundings: Surroundings[S] | None = None,
+        beside: Beside[C, S] | None = None,
     ) -> None:
-        """Without `surroundings` a command acts on the stream it names, and on that alone."""
+        """Without `surroundings` and `beside` a command acts on the stream it names, and on that alone."""
         self._store = store
         self._rules = rules
         self._aggregates = aggregates
         self._surroundings = surroundings
+        self._beside = beside
 
     async def execute(
         self, command: C, stream: Stream, request: Request, *, new: bool = False, claims: tuple[Claim, ...] = ()
@@ -144,9 +163,10 @@ class Execution(Generic[C, S]):
         id_, version = recalled(kept, request)
         stream = Stream(workspace_id, self._rules.category, id_)
         state = self._rules.initial(stream.id)
-        for recorded in await self._store.read_stream(stream, to_version=version):
+        events = await self._store.read_stream(stream, to_version=version)
+        for recorded in events:
             state = self._rules.fold(state, recorded)
-        created = 0 < version == appended.event_count
+        created = appended.event_count > 0 and events[0].position >= appended.first_position
         if self._surroundings is not None:
             others = await self._surroundings.others_at(stream, state, appended.last_position)
             state = self._rules.show(state, others)
@@ -178,10 +198,17 @@ class Execution(Generic[C, S]):
                 fresh = True
                 continue
             try:
-                return await self._append(met, request, events, claims)
+                besides = NOTHING_BESIDE
+                if self._beside is not None and events:
+                    besides = await self._beside(command, met.state, events, fresh=fresh)
+                return await self._append(met, request, events, claims, besides)
             except WrongExpectedVersion as conflict:
-                if request.expected_version is not None:
+                if request.expected_version is not None and conflict.stream == met.stream:
                     raise errors.VersionMismatch(request.expected_version, conflict.actual) from None
+                fresh = True
+            except SubjectErased as erased:
+                if erased.subject_id == met.stream.id:
+                    raise errors.ContactIsErased(met.stream.id) from None
                 fresh = True
         raise errors.TooContended(ATTEMPTS_MAX)
 
@@ -199,7 +226,7 @@ class Execution(Generic[C, S]):
         return tuple(self._rules.decide(command, self._rules.show(met.state, met.others)))
 
     async def _append(
-        self, met: Met[S], request: Request, events: tuple[Any, ...], claims: tuple[Claim, ...]
+        self, met: Met[S], request: Request, events: tuple[Any, ...], claims: tuple[Claim, ...], besides: Besides
     ) -> Executed[S]:
         stream, version = met.stream, met.version
         after_version = version + len(events)
@@ -213,7 +240,9 @@ class Execution(Generic[C, S]):
                     subject_id=stream.id,
                     new_subject=version == 0,
                 ),
+                *besides.streams,
             ),
+            suppressions=besides.suppressions,
             claims=claims + self._claims(met, events),
             metadata=request.metadata,
             idempotency_key=request.idempotency_key,
@@ -230,8 +259,6 @@ class Execution(Generic[C, S]):
                 return replayed
             except ClaimTaken as taken:
                 raise errors.ClaimTakenRefusal(taken.kind, taken.holder) from None
-            except SubjectErased:
-                raise errors.ContactIsErased(stream.id) from None
         after = met.state
         for event in events:
             after = self._rules.evolve(after, event, appended.recorded_at)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -17,20 +17,17 @@ from contacts import errors
 from contacts.addresses import address_id
 from contacts.consent import decider as consent
 from contacts.consent import rows as consent_rows
-from contacts.consent.commands import ConsentCommand
+from contacts.consent.commands import AddressCommand
 from contacts.consent.events import CATEGORY as CONSENT
-from contacts.execution import ATTEMPTS_MAX, EPOCH, Request, kept_with_key
+from contacts.execution import ATTEMPTS_MAX, EPOCH, Besides, Request, kept_with_key
 from contacts.proof import Proven, fact_writes
 from contacts.suppression import commands, decider
 from contacts.suppression import state as suppression
-from contacts.suppression.commands import SuppressionCommand
 from contacts.suppression.events import CATEGORY as SUPPRESSION
 from eventstore.aggregate import Aggregates
 from eventstore.envelope import Appended, RecordedEvent, Stream, StreamWrite, Suppression, Write
 from eventstore.errors import SubjectErased, WrongExpectedVersion
 from eventstore.store import EventStore
-
-Command: TypeAlias = SuppressionCommand | ConsentCommand
 
 
 class _Category(msgspec.Struct, frozen=True):
@@ -53,11 +50,11 @@ _CONSENT: Final = _Category(
 CATEGORIES: Final = {category.name: category for category in (_SUPPRESSION, _CONSENT)}
 
 
-def category_of(command: Command) -> str:
+def category_of(command: AddressCommand) -> str:
     return SUPPRESSION if isinstance(command, commands.BlacklistAddress | commands.UnblacklistAddress) else CONSENT
 
 
-def stream_of(command: Command) -> Stream:
+def stream_of(command: AddressCommand) -> Stream:
     id_ = address_id(command.workspace_id, command.address.widest)
     return Stream(command.workspace_id, category_of(command), id_)
 
@@ -121,7 +118,7 @@ class Facts:
         }
 
     async def record(
-        self, workspace_id: UUID, asked: Sequence[Command], request: Request, kept: tuple[UUID, int]
+        self, workspace_id: UUID, asked: Sequence[AddressCommand], request: Request, kept: tuple[UUID, int]
     ) -> Recorded:
         """All that was asked or nothing, durable when it returns. Commands about one address are decided in order.
 
@@ -160,13 +157,24 @@ class Facts:
         state, _ = await self._aggregates[category].load(Stream(workspace_id, category, id_), fresh=fresh)
         return state
 
-    async def _decide(self, asked: Sequence[Command], *, fresh: bool) -> list[Decided]:
-        by_stream: dict[Stream, list[Command]] = {}
+    async def beside(self, asked: Sequence[AddressCommand], *, fresh: bool) -> Besides:
+        """What the commands add, for an append that somebody else makes. Raises as the commands name."""
+        decided = await self._decide(asked, fresh=fresh)
+        for each in decided:
+            # Somebody else appends, so the next look reads what came of it.
+            self._aggregates[each.category.name].forget(each.stream)
+        return Besides(
+            tuple(write for each in decided for write in each.writes(renew=False)),
+            tuple(row for each in decided for row in each.suppressions()),
+        )
+
+    async def _decide(self, asked: Sequence[AddressCommand], *, fresh: bool) -> list[Decided]:
+        by_stream: dict[Stream, list[AddressCommand]] = {}
         for command in asked:
             by_stream.setdefault(stream_of(command), []).append(command)
         return list(await asyncio.gather(*(self._decide_one(*each, fresh=fresh) for each in by_stream.items())))
 
-    async def _decide_one(self, stream: Stream, commands: Sequence[Command], *, fresh: bool) -> Decided:
+    async def _decide_one(self, stream: Stream, commands: Sequence[AddressCommand], *, fresh: bool) -> Decided:
         category = CATEGORIES[stream.category]
         before, _ = await self._aggregates[stream.category].load(stream, fresh=fresh)
         state = before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import msgspec
 
 from contacts.addresses import Address, Channel, Digest
 from contacts.proof import Proof
+from contacts.suppression.commands import SuppressionCommand
 
 
 class _Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -82,3 +84,18 @@ ConsentCommand: TypeAlias = (
     | SubscribeCategory
     | UnsubscribeCategory
 )
+
+AddressCommand: TypeAlias = SuppressionCommand | ConsentCommand
+
+
+class AboutContact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A request about the addresses of a contact, which are not known before it is looked at."""
+
+    workspace_id: UUID
+    contact_id: UUID
+    #: None for all that the contact has.
+    channel: Channel | None
+    #: Makes the command for one address.
+    ask: Callable[[Address, Channel], AddressCommand]
+    #: It lets messages through again: then only what the profile shows is meant, not what was merged into it.
+    opens: bool = False

@@ -5,20 +5,19 @@ Rules are in the deciders of suppression and consent, the append in `contacts/fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
-
-import msgspec
 
 from contacts import errors
 from contacts.addresses import Address, AddressKeys, Channel, address_id
+from contacts.consent.commands import AboutContact, AddressCommand
 from contacts.consent.reach import addresses_on, all_addresses
 from contacts.contact.handler import Outcome
 from contacts.contact.state import CATEGORY as CONTACT
 from contacts.contact.state import Contact
 from contacts.execution import Met, Request, recalled
-from contacts.facts import Command, Facts
-from contacts.merge.component import Components
+from contacts.facts import Facts
+from contacts.merge.component import Components, meet_at
 from contacts.merge.view import view
 from contacts.suppression.commands import UnblacklistAddress
 from contacts.suppression.events import CATEGORY as SUPPRESSION
@@ -27,21 +26,6 @@ from eventstore.envelope import Appended, Metadata, Stream
 from eventstore.errors import DuplicateAppend
 from eventstore.store import EventStore
 from eventstore.suppressions import find_suppressions
-
-#: Makes the command for one address of the contact.
-Ask = Callable[[Address, Channel], Command]
-
-
-class AboutContact(msgspec.Struct, frozen=True, kw_only=True):
-    """A request about the addresses of a contact."""
-
-    workspace_id: UUID
-    contact_id: UUID
-    #: None for all that the contact has.
-    channel: Channel | None
-    ask: Ask
-    #: It lets messages through again: then only what the profile shows is meant, not what was merged into it.
-    opens: bool = False
 
 
 class ConsentHandler:
@@ -105,7 +89,7 @@ class ConsentHandler:
             return replayed
         return _outcome(contact, met.version, recorded.appended)
 
-    def _commands(self, asked: AboutContact, contact: Contact, met: Met[Contact]) -> list[Command]:
+    def _commands(self, asked: AboutContact, contact: Contact, met: Met[Contact]) -> list[AddressCommand]:
         members = [contact] if asked.opens else [contact, met.state, *met.others.values()]
         pairs: dict[bytes, tuple[Address, Channel]] = {}
         for member in members:
@@ -118,7 +102,7 @@ class ConsentHandler:
                 pairs[address.exact] = (address, asked.channel or address.family)
         return [asked.ask(address, channel) for address, channel in pairs.values()]
 
-    async def _refuse_elsewhere(self, commands: Sequence[Command]) -> None:
+    async def _refuse_elsewhere(self, commands: Sequence[AddressCommand]) -> None:
         """Where there is nothing of this workspace's own to lift, but the address stays closed by another's entry."""
         for command in commands:
             if not isinstance(command, UnblacklistAddress):
@@ -139,7 +123,7 @@ class ConsentHandler:
             return None
         appended, kept = found
         contact_id, version = recalled(kept, request)
-        met = await self._components.at(Stream(workspace_id, CONTACT, contact_id), appended.last_position)
+        met = await meet_at(self._store, Stream(workspace_id, CONTACT, contact_id), appended.last_position)
         return _outcome(view(met.state, met.others), version, appended, replayed=True)
 
 

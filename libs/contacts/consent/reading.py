@@ -11,7 +11,9 @@ from contacts.consent import record
 from contacts.consent.reach import reach_of
 from contacts.consent.record import AddressRecord
 from contacts.consent.standing import Standing, standing_of
+from contacts.contact.state import CATEGORY as CONTACT
 from contacts.contact.state import Contact
+from contacts.merge.component import Components, meet_at
 from contacts.suppression.events import CATEGORY as SUPPRESSION
 from contacts.suppression.state import BLACKLISTED, INSTALLATION, fold, initial
 from eventstore.envelope import Stream
@@ -22,14 +24,19 @@ from eventstore.suppressions import SuppressionRow, find_suppressions
 class Standings:
     """Safe to use concurrently. For most contacts it is one query that finds nothing."""
 
-    def __init__(self, store: EventStore, keys: AddressKeys) -> None:
+    def __init__(self, store: EventStore, components: Components, keys: AddressKeys) -> None:
         self._store = store
+        self._components = components
         self._keys = keys
 
-    async def of(
-        self, workspace_id: UUID, shown: Contact, others: Iterable[Contact] = (), *, position: int = POSITION_MAX
-    ) -> Standing:
-        """Of a profile as shown and the contacts it is made of; `position` is of the workspace's lane."""
+    async def of(self, workspace_id: UUID, shown: Contact, *, position: int = POSITION_MAX) -> Standing:
+        """Of a contact or profile as it is shown, now or at a position of the workspace's lane."""
+        others: Iterable[Contact] = ()
+        if shown.absorbed and position == POSITION_MAX:
+            others = await self._components.load_all(workspace_id, (shown.id, *shown.absorbed))
+        elif shown.absorbed:
+            met = await meet_at(self._store, Stream(workspace_id, CONTACT, shown.id), position)
+            others = (met.state, *met.others.values())
         reach = reach_of(shown, others, self._keys)
         digests = [digest for each in reach.addresses.values() for digest in each]
         if not digests:

@@ -70,8 +70,10 @@ class CreateContact(_Command, frozen=True, kw_only=True):
     details: Details = Details()
     channels: tuple[ChannelIdentity, ...] = ()
     consent_attested: bool = False
-    #: The workspace's setting at this moment.
+    #: The workspace's settings at this moment.
     external_id_required: bool = False
+    #: Sources of contacts whose e-mail has to be confirmed first.
+    double_opt_in: frozenset[str] = frozenset()
 
 
 class EditContact(_Command, frozen=True, kw_only=True):
@@ -79,6 +81,7 @@ class EditContact(_Command, frozen=True, kw_only=True):
 
     details: Details
     external_id_required: bool = False
+    double_opt_in: frozenset[str] = frozenset()
     #: The key it was found by. A profile of several contacts may be found by one it does not show: that stays as it is.
     found_by: UpsertKind | None = None
 

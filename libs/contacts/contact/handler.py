@@ -17,7 +17,7 @@ from contacts.contact.decider import decide, evolve, fold, initial
 from contacts.contact.events import ContactEvent
 from contacts.contact.input import upsert_key
 from contacts.contact.state import CATEGORY, Contact
-from contacts.execution import ATTEMPTS_MAX, NOTHING, Executed, Execution, Request
+from contacts.execution import ATTEMPTS_MAX, NOTHING, Beside, Executed, Execution, Request
 from contacts.merge.component import Components
 from contacts.merge.view import view
 from eventstore.aggregate import Aggregates, SnapshotCodec
@@ -52,8 +52,14 @@ class FindContact(Protocol):
 class ContactHandler:
     """One per process; safe to use concurrently."""
 
-    def __init__(self, store: EventStore, *, find: FindContact | None = None, cache_size: int = 100_000) -> None:
-        """Without `find`, an upsert by e-mail or phone knows only contacts that such an upsert created."""
+    def __init__(
+        self, store: EventStore, *, find: FindContact | None = None,
+        beside: Beside[ContactCommand, Contact] | None = None, cache_size: int = 100_000,
+    ) -> None:  # fmt: skip
+        """Without `find`, an upsert by e-mail or phone knows only contacts that such an upsert created.
+
+        `beside` says what a change of a contact causes elsewhere: `consent.double_opt_in.DoubleOptIn`.
+        """
         self._store = store
         self._find = find
         aggregates = Aggregates(
@@ -61,7 +67,7 @@ class ContactHandler:
         )
         #: Who stands for whom; for the handlers of other slices as well.
         self.components = Components(store, aggregates)
-        self._execution = Execution(store, ContactRules(), aggregates, self.components)
+        self._execution = Execution(store, ContactRules(), aggregates, self.components, beside)
 
     async def execute(
         self,

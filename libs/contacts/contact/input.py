@@ -103,6 +103,7 @@ def create_contact(
         channels=channels,
         consent_attested=new.consent_attested,
         external_id_required=workspace.settings.external_id_required,
+        double_opt_in=workspace.settings.double_opt_in,
     )
 
 
@@ -116,6 +117,7 @@ def edit_contact(patch: ContactInput, workspace: Workspace, *, contact_id: UUID)
         contact_id=contact_id,
         details=details,
         external_id_required=workspace.settings.external_id_required,
+        double_opt_in=workspace.settings.double_opt_in,
     )
 
 
@@ -138,6 +140,7 @@ def upsert_contact(
         # What the key alone said is known already, and spelt as it was first typed.
         details=create.details if said is not UNSET else msgspec.structs.replace(create.details, **{by: UNSET}),
         external_id_required=create.external_id_required,
+        double_opt_in=create.double_opt_in,
     )
     return UpsertContact(
         workspace_id=workspace.id, contact_id=contact_id, by=by, value=cast("str", key), create=create, edit=edit

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from contacts.consent.standing import Standing
 from contacts.contact import events as e
 from contacts.contact.composition import PLAIN_FIELDS, Composition, touched, with_merge, without
 from contacts.values import AttributeValue, Country, Email, ExternalId, Language, Phone, Tag, TimeZone
@@ -81,6 +82,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     absorbed_by: UUID | None = None
     #: In profiles only (`merge.view`): all that it stands for, at any depth.
     absorbed: tuple[UUID, ...] = ()
+    #: In answers only: how its addresses stand, out of other streams. None where nothing was recorded of any of them.
+    standing: Standing | None = None
 
     @property
     def exists(self) -> bool:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from contacts.addresses import Address
+from contacts.addresses import Address, Digest
 from contacts.proof import Proof
 
 
@@ -20,6 +20,8 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str | None = None
     proof: Proof = Proof()
     contact_id: UUID | None = None
+    #: Keyed digest of `proof`; empty where there is none.
+    proof_digest: Digest = b""
 
 
 class BlacklistAddress(_Command, frozen=True, kw_only=True):

@@ -13,13 +13,15 @@ from uuid_utils.compat import uuid7
 from contacts.addresses import AddressKeys, address_id
 from contacts.catalog import CODEC
 from contacts.consent import commands as c
-from contacts.consent.handler import AboutContact, ConsentHandler
+from contacts.consent.commands import AboutContact, AddressCommand
+from contacts.consent.double_opt_in import DoubleOptIn
+from contacts.consent.handler import ConsentHandler
 from contacts.consent.may_send import MaySend
 from contacts.consent.reading import Standings
 from contacts.consent.standing import Standing
 from contacts.contact.commands import CreateContact, Details, EditContact
 from contacts.contact.handler import ContactHandler, Outcome
-from contacts.facts import Command, Facts
+from contacts.facts import Facts
 from contacts.merge.commands import MergeContacts
 from contacts.merge.handler import MergeHandler
 from contacts.proof import Proof
@@ -52,7 +54,8 @@ class Process:
 
     @classmethod
     def on(cls, store: EventStore, dsn: str) -> Process:
-        keys, facts, contacts = AddressKeys(store.keyring.hmac), Facts(store), ContactHandler(store)
+        keys, facts = AddressKeys(store.keyring.hmac), Facts(store)
+        contacts = ContactHandler(store, beside=DoubleOptIn(facts, keys))
         return cls(
             store=store,
             dsn=dsn,
@@ -62,7 +65,7 @@ class Process:
             merges=MergeHandler(store, contacts.components),
             consents=ConsentHandler(store, contacts.components, facts, keys),
             suppressions=SuppressionHandler(store, facts),
-            standings=Standings(store, keys),
+            standings=Standings(store, contacts.components, keys),
             may_send=MaySend(store, contacts.components, keys),
         )
 
@@ -78,11 +81,10 @@ class People:
         """Of the streams about an e-mail address."""
         return address_id(self.workspace_id, self.process.keys.email_digest(Email(email)))
 
-    async def create(self, email: str | None = None, phone: str | None = None) -> UUID:
+    async def create(self, email: str | None = None, phone: str | None = None, **fields: Any) -> UUID:
         details = Details(email=email and Email(email), phone=phone and Phone(phone))
-        command = CreateContact(
-            workspace_id=self.workspace_id, contact_id=uuid7(), source="api", details=details
-        )  # fmt: skip
+        fields = {"source": "api", **fields}
+        command = CreateContact(workspace_id=self.workspace_id, contact_id=uuid7(), details=details, **fields)
         return (await self.process.contacts.execute(command, metadata=METADATA)).contact_id
 
     async def edit(self, contact_id: UUID, **details: Any) -> None:
@@ -100,9 +102,9 @@ class People:
         if "proof" in fields:
             fields["proof_digest"] = repr(fields["proof"]).encode()[:16]
 
-        def one(address: Any, channel: str) -> Command:
+        def one(address: Any, channel: str) -> AddressCommand:
             place = {} if issubclass(command, s.BlacklistAddress | s.UnblacklistAddress) else {"channel": channel}
-            made: Command = command(
+            made: AddressCommand = command(
                 workspace_id=self.workspace_id, address=address, contact_id=contact_id, **place, **fields
             )  # fmt: skip
             return made
@@ -119,8 +121,7 @@ class People:
 
     async def standing(self, contact_id: UUID, **bounds: Any) -> Standing:
         contact = await self.process.contacts.load(self.workspace_id, contact_id)
-        others = [await self.process.contacts.components.load(self.workspace_id, id_) for id_ in contact.absorbed]
-        return await self.process.standings.of(self.workspace_id, contact, others, **bounds)
+        return await self.process.standings.of(self.workspace_id, contact, **bounds)
 
     async def email_status(self, contact_id: UUID) -> str | None:
         email = (await self.standing(contact_id)).email

@@ -11,7 +11,7 @@ from contacts import errors
 from contacts.catalog import CODEC
 from contacts.consent import commands as c
 from contacts.consent.events import CATEGORY as CONSENT
-from contacts.contact.commands import DeleteContact
+from contacts.contact.commands import CreateContact, DeleteContact, Details, EditContact
 from contacts.proof import PROOF_OF, ProofRecorded
 from contacts.suppression import commands as s
 from contacts.suppression.events import CATEGORY as SUPPRESSION
@@ -245,3 +245,49 @@ async def test_facts_are_recorded_also_where_the_key_of_the_proof_was_destroyed(
     assert isinstance(first.event, Unreadable)
     assert second.event == ProofRecorded(fact_version=3, address="", reason="asked again")
     await restarted.close()
+
+
+async def test_contacts_of_some_sources_wait_to_be_confirmed(people: People) -> None:
+    email, settings = some_email(), frozenset({"subscription_form"})
+    known = await people.create(some_email(), double_opt_in=settings)
+    assert await people.email_status(known) == "active"
+    ann = await people.create(email, source="subscription_form", double_opt_in=settings)
+    assert await people.may_send_to(email) == ["not_confirmed"]
+    assert await people.email_status(ann) == "not_confirmed"
+    await people.ask(ann, c.ConfirmDoubleOptIn, opens=True, proof=FORM)
+    standing = await people.standing(ann)
+    assert (standing.email and standing.email.status, standing.consents) == ("active", {"email": "subscribed"})
+    again = await people.create(email, source="subscription_form", double_opt_in=settings)
+    assert await people.email_status(again) == "active"
+
+
+async def test_another_e_mail_of_such_a_contact_waits_to_be_confirmed_too(people: People) -> None:
+    settings, other = frozenset({"subscription_form"}), some_email()
+    ann = await people.create(some_email(), source="subscription_form", double_opt_in=settings)
+    edit = EditContact(
+        workspace_id=people.workspace_id, contact_id=ann, details=Details(email=other), double_opt_in=settings  # type: ignore[arg-type]
+    )  # fmt: skip
+    outcome = await people.process.contacts.execute(edit, metadata=METADATA, idempotency_key="edit")
+    assert await people.may_send_to(other) == ["not_confirmed"]
+    again = await people.process.contacts.execute(edit, metadata=METADATA, idempotency_key="edit")
+    assert (again.contact, again.created, again.replayed) == (outcome.contact, False, True)
+
+
+async def test_a_repeated_creation_that_waits_to_be_confirmed_is_told_as_created(people: People) -> None:
+    command = CreateContact(
+        workspace_id=people.workspace_id, contact_id=uuid4(), source="subscription_form",
+        details=Details(email=some_email()), double_opt_in=frozenset({"subscription_form"}),  # type: ignore[arg-type]
+    )  # fmt: skip
+    first, again = [
+        await people.process.contacts.execute(command, metadata=METADATA, idempotency_key="k") for _ in range(2)
+    ]
+    assert (first.created, again.created, again.replayed) == (True, True, True)
+    assert again.contact == first.contact
+
+
+async def test_racing_contacts_with_one_address_ask_for_one_confirmation(people: People) -> None:
+    email = some_email()
+    fields = {"source": "subscription_form", "double_opt_in": frozenset({"subscription_form"})}
+    await asyncio.gather(*(people.create(email, **fields) for _ in range(8)))
+    stream = Stream(people.workspace_id, CONSENT, people.address_id(email))
+    assert len(await people.process.store.read_stream(stream)) == 1
