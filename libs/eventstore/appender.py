@@ -225,7 +225,7 @@ class Appender:
                 recorded_at=row["at_time"],
             )
             same_request = row["request"] == write.request_hash
-            if command.outcome_unknown and await self._is_own(connection, command, original):
+            if command.outcome_unknown and same_request and await self._is_own(connection, command, original):
                 _answer(command, original)  # it was our own commit whose answer was lost
             else:
                 _refuse(command, DuplicateAppend(original, same_request=same_request))
