@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from tests.support.stack import Up
 from tests.support.waiting import until_sync
 
 ADDRESS_SHOWN: Final = "http://127.0.0.1:8080"
-COMMANDS_SHOWN: Final = ".venv/bin/"
+#: Where the commands are, told from the root of the repository; an absolute place that ends like this stays.
+COMMANDS_SHOWN: Final = re.compile(r"(?<![\w/])\.venv/bin/")
 COMMANDS: Final = f"{Path(sys.executable).parent}/"
 BOUNDARY: Final = "-- next block --"
 TIMEOUT_S: Final = 60
@@ -64,8 +66,8 @@ def _steps(blocks: list[Block]) -> Iterator[tuple[str, str]]:
 def _typed(blocks: list[str], running: Running, folder: Path) -> list[str]:
     """What one shell answers to each block, with the addresses and folders of this stack for those that are shown."""
     script = f"\necho '{BOUNDARY}'\n".join(blocks)
-    script = script.replace(ADDRESS_SHOWN, running.api).replace(COMMANDS_SHOWN, COMMANDS)
-    script = script.replace(" .rollbook/", f" {folder}/")
+    script = COMMANDS_SHOWN.sub(COMMANDS, script)
+    script = script.replace(ADDRESS_SHOWN, running.api).replace(" .rollbook/", f" {folder}/")
     done = subprocess.run(
         ["bash", "-eu"],
         input=script,
