@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -27,7 +27,7 @@ RETRY_BATCH: Final = 2_000
 
 
 def is_sliceable(projection: Projection) -> bool:
-    """Whether its rows depend on one stream each: then streams may be shared out, and version 1 means a new key."""
+    """Whether its rows depend on the streams of one id each: then these may be shared out, or loaded one by one."""
     return getattr(type(projection), "key", None) is Projection.key
 
 
@@ -50,79 +50,91 @@ class Applier:
         self.parked: set[UUID] = set()
         self.sliceable = is_sliceable(projection)
 
-    async def load(self) -> None:
+    async def prepare(self) -> None:
         """Learn what is parked; before the first batch."""
         self.parked = await parked.load_keys(self.connection, self.lease.unit)
 
-    async def apply(self, read: Read, *, new_streams: bool = False) -> Applied:
+    async def apply(self, read: Read, *, fresh: bool = False) -> Applied:
         """Apply the stretch right after `position`; a bad event parks its key, whose later events are held back.
 
-        `new_streams` promises that a stream that starts in this stretch has a key that no earlier event had.
+        `fresh` promises that no row exists for any key of it.
 
         Raises:
             LeaseLost: nothing was written.
             ProjectionBroken: too many keys fail; nothing was written.
-            PositionGap: the stretch is not the next one.
         """
+        events = read.batch.events
         assert read.batch.after == self.position
-        ready, held = self._split(read.batch.events)
-        failures: list[Failure] = []
-        if read.undecodable is not None and ready:
-            failures = [Failure(self.projection.key(ready[0]), ready[0].position, read.undecodable)]
+        bad = []
+        if read.undecodable is not None:
+            bad = [Failure(self.projection.key(event), event.position, read.undecodable) for event in events]
+        return await self._apply(read.batch.last, events, bad, fresh=fresh)
+
+    async def load(
+        self, events: Events, bad: Sequence[Failure], *, fresh: bool, record: Callable[[], Awaitable[None]]
+    ) -> Applied:
+        """Apply all events of some keys, in order of position, without moving the checkpoint.
+
+        `bad` are those among them that could not be decoded. `record` runs in the transaction, to remember how far the
+        load is. Raises as `apply`.
+        """
+        return await self._apply(self.position, events, bad, fresh=fresh, record=record)
+
+    async def _apply(
+        self, last: int, events: Events, bad: Sequence[Failure], *, fresh: bool,
+        record: Callable[[], Awaitable[None]] | None = None,
+    ) -> Applied:  # fmt: skip
+        ready, held = self._split(events, bad)
         try:
-            await self._commit(read.batch.last, ready, held, failures, isolating=False, new_streams=new_streams)
+            return await self._commit(last, ready, held, bad, record, fresh=fresh)
         except Exception as error:
             if not is_poison(error):
                 raise
-            await self._commit(read.batch.last, ready, held, failures, isolating=True, new_streams=False)
-        return Applied(len(ready), failures)
+            return await self._commit(last, ready, held, bad, record, fresh=None)
 
     async def _commit(
-        self, last: int, ready: Events, held: Events, failures: list[Failure], *, isolating: bool, new_streams: bool
-    ) -> None:
-        lease = self.lease
-        if not ready and not held:
-            await advance(self.connection, lease, self.position, last)
-        else:
-            async with self.connection.transaction():
-                await advance(self.connection, lease, self.position, last)
-                if isolating:
-                    failures.extend(await isolate(self.connection, self.projection, ready))
-                elif not failures:
-                    await self._write(ready, new_streams=new_streams)
-                await self._park(ready, held, failures)
+        self, last: int, ready: Events, held: Events, bad: Sequence[Failure],
+        record: Callable[[], Awaitable[None]] | None, *, fresh: bool | None,
+    ) -> Applied:  # fmt: skip
+        """One transaction; `fresh` None means looking for the bad event."""
+        if not ready and not held and record is None:
+            await advance(self.connection, self.lease, self.position, last)
+            self.position = last
+            return Applied(0, ())
+        async with self.connection.transaction():
+            await advance(self.connection, self.lease, self.position, last)
+            failures = _earliest(bad)
+            if fresh is None:
+                failures = _earliest([*bad, *await isolate(self.connection, self.projection, ready)])
+            elif ready:
+                await self.projection.apply(self.connection, ready, fresh=fresh)
+            await self._park(ready, held, failures)
+            if record is not None:
+                await record()
         self.position = last
-        self.parked.update(failure.key for failure in failures)
+        self.parked.update(failures)
+        return Applied(len(ready), list(failures.values()))
 
-    async def _write(self, events: Events, *, new_streams: bool) -> None:
-        if not events:
-            return
-        if not new_streams:
-            await self.projection.apply(self.connection, events, fresh=False)
-            return
-        new = {self.projection.key(event) for event in events if event.version == 1}
-        fresh = [event for event in events if self.projection.key(event) in new]
-        if fresh:
-            await self.projection.apply(self.connection, fresh, fresh=True)
-        if len(fresh) < len(events):
-            known = [event for event in events if self.projection.key(event) not in new]
-            await self.projection.apply(self.connection, known, fresh=False)
-
-    def _split(self, events: Events) -> tuple[Events, Events]:
-        if not self.parked:
+    def _split(self, events: Events, bad: Sequence[Failure]) -> tuple[Events, Events]:
+        """What may be applied, and what is held back because its key is parked or about to be."""
+        if not self.parked and not bad:
             return events, ()
-        key = self.projection.key
-        held = [event for event in events if key(event) in self.parked]
-        return [event for event in events if key(event) not in self.parked], held
+        stopped = {failure.key: failure.position for failure in bad} | dict.fromkeys(self.parked, 0)
+        ready: list[RecordedEvent[Any]] = []
+        held: list[RecordedEvent[Any]] = []
+        for event in events:
+            stop = stopped.get(self.projection.key(event))
+            (ready if stop is None or event.position < stop else held).append(event)
+        return ready, held
 
-    async def _park(self, ready: Events, held: Events, failures: Sequence[Failure]) -> None:
+    async def _park(self, ready: Events, held: Events, failures: dict[UUID, Failure]) -> None:
         unit, key = self.lease.unit, self.projection.key
         if failures:
-            if len(self.parked) + len(failures) > PARKED_KEYS_MAX:
-                raise ProjectionBroken(unit.name, len(self.parked) + len(failures), failures[0].error)
-            await parked.park(self.connection, unit, failures)
-            stopped = {failure.key: failure.position for failure in failures}
-            held = [*held, *(e for e in ready if key(e) in stopped and e.position >= stopped[key(e)])]
+            count = len(self.parked) + len(failures)
+            if count > PARKED_KEYS_MAX:
+                raise ProjectionBroken(unit.name, count, next(iter(failures.values())).error)
+            await parked.park(self.connection, unit, list(failures.values()))
+            held = [*held, *(e for e in ready if (f := failures.get(key(e))) and e.position >= f.position)]
         await parked.hold(self.connection, unit, ((key(event), event) for event in held))
 
     async def retry(self, reader: UnitReader) -> list[Failure]:
@@ -153,3 +165,8 @@ class Applier:
             if len(positions) < RETRY_BATCH:  # nobody else can have held more meanwhile
                 self.parked.discard(key)
                 return None
+
+
+def _earliest(failures: Sequence[Failure]) -> dict[UUID, Failure]:
+    """One per key: where it stops first."""
+    return {failure.key: failure for failure in sorted(failures, key=lambda f: f.position, reverse=True)}

@@ -141,6 +141,13 @@ class VerificationFailed(EventStoreError):
         self.problems = problems
 
 
+class LoadIncomplete(EventStoreError):
+    """A bulk load did not meet every event that was counted at its start: the log was changed under it."""
+
+    def __init__(self, name: str, lane: int, loaded: int, total: int) -> None:
+        super().__init__(f"projection {name}: {loaded} of {total} events of lane {lane} were loaded")
+
+
 class NeverLevel(EventStoreError):
     """The live build moved on faster than the new one could follow. Try again when less is written."""
 

@@ -19,7 +19,8 @@ WHERE c.name = $1 AND c.build = $2 AND c.lane = $3
 GROUP BY c.name, c.lane
 
 -- lease_free --
--- Takes free slice ranges of live builds, those furthest behind first.
+-- Takes free slice ranges of live builds, those furthest behind first. On disk before the worker knows: a server that
+-- crashed must not give the same fence out again.
 WITH free AS (
     SELECT c.name, c.build, c.lane, c.slice_from
     FROM projector.checkpoints c
@@ -35,14 +36,17 @@ UPDATE projector.checkpoints AS c
 SET owner = $1, fence = c.fence + 1, leased_until = clock_timestamp() + $5::interval
 FROM free
 WHERE c.name = free.name AND c.build = free.build AND c.lane = free.lane AND c.slice_from = free.slice_from
-RETURNING c.name, c.build, c.lane, c.slice_from, c.slice_to, c.position, c.fence
+RETURNING c.name, c.build, c.lane, c.slice_from, c.slice_to, c.position, c.fence,
+    set_config('synchronous_commit', 'on', true) AS durable
 
 -- lease_build --
--- Takes all slice ranges of a build that is not live, from whoever has them: callers hold the build lock.
+-- Takes all slice ranges of a build that is not live, from whoever has them: callers hold the build lock. On disk, as
+-- every new fence.
 UPDATE projector.checkpoints AS c
 SET owner = $3, fence = c.fence + 1, leased_until = clock_timestamp() + $4::interval
 WHERE c.name = $1 AND c.build = $2
-RETURNING c.name, c.build, c.lane, c.slice_from, c.slice_to, c.position, c.fence
+RETURNING c.name, c.build, c.lane, c.slice_from, c.slice_to, c.position, c.fence,
+    set_config('synchronous_commit', 'on', true) AS durable
 
 -- renew --
 -- Answers a row while the lease is still held. Trouble: NULL leaves it, an empty text ends it.
@@ -156,7 +160,8 @@ ORDER BY k.position
 
 -- envelope --
 -- The readable part of an event that cannot be decoded.
-SELECT e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version, e.recorded_at
+SELECT e.lane, e.position, e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version,
+       e.recorded_at
 FROM log.events e
 WHERE e.lane = $1 AND e.position = $2
 
@@ -241,11 +246,55 @@ INSERT INTO projector.checkpoints (name, build, lane, slice_from, slice_to, posi
 SELECT $1, $2, $3, r.slice_from, r.slice_to, r.position, $7
 FROM unnest($4::smallint[], $5::smallint[], $6::bigint[]) AS r (slice_from, slice_to, position)
 
--- categories --
--- Whether the streams of a projection are all of one category, so that version 1 always means a new key.
-SELECT count(DISTINCT e.category)
+-- find_load --
+SELECT l.head, l.total, l.events, l.stream_id, l.category, l.version
+FROM projector.loads l
+WHERE l.name = $1 AND l.build = $2 AND l.lane = $3
+
+-- begin_load --
+-- Counts beforehand what there is to load, and whether no position is missing.
+WITH counted AS (
+    SELECT count(*) AS positions, count(*) FILTER (WHERE e.type = ANY ($5::text[])) AS total
+    FROM log.events e
+    WHERE e.lane = $3 AND e.position <= $4
+), begun AS (
+    INSERT INTO projector.loads (name, build, lane, head, total)
+    SELECT $1, $2, $3, $4, c.total
+    FROM counted c
+    WHERE c.positions = $4
+)
+SELECT c.positions, $4::bigint AS head, c.total, 0::bigint AS events,
+       '00000000-0000-0000-0000-000000000000'::uuid AS stream_id, ''::text AS category, 0 AS version
+FROM counted c
+
+-- first_gap --
+SELECT coalesce(min(n.expected), $2 + 1)
+FROM (
+    SELECT e.position, row_number() OVER (ORDER BY e.position) AS expected
+    FROM log.events e
+    WHERE e.lane = $1 AND e.position <= $2
+) n
+WHERE n.position <> n.expected
+
+-- read_by_stream --
+-- Whole histories one after the other, by the unique index on streams and versions.
+SELECT e.lane, e.position, e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version,
+       e.recorded_at, e.metadata, e.payload, e.subject_id, k.wrapped
 FROM log.events e
-WHERE e.lane = $1 AND e.type = ANY ($2::text[])
+LEFT JOIN keys.subject_keys k ON k.subject_id = e.subject_id
+WHERE e.lane = $1 AND (e.stream_id, e.category, e.version) > ($2, $3, $4) AND e.position <= $5
+    AND e.type = ANY ($6::text[])
+ORDER BY e.stream_id, e.category, e.version
+LIMIT $7
+
+-- move_load --
+UPDATE projector.loads AS l
+SET stream_id = $4, category = $5, version = $6, events = $7
+WHERE l.name = $1 AND l.build = $2 AND l.lane = $3
+
+-- end_load --
+DELETE FROM projector.loads AS l
+WHERE l.name = $1 AND l.build = $2 AND l.lane = $3
 
 -- swap --
 SELECT projector.swap($1, $2)

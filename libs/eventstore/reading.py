@@ -12,6 +12,8 @@ from eventstore.envelope import LaneBatch, Metadata, RecordedEvent, Unreadable
 from eventstore.poison import describe, is_poison
 
 if TYPE_CHECKING:
+    from asyncpg import Record
+
     from eventstore.store import EventStore
 
 # Reading single positions one by one beats reading past this many others.
@@ -77,17 +79,22 @@ class UnitReader:
     async def _envelope(self, position: int) -> RecordedEvent[Any]:
         row = await self._store.pool.fetchrow(SQL["envelope"], self._unit.lane, position)
         assert row is not None  # it was just read, and the log forgets nothing
-        return RecordedEvent(
-            lane=self._unit.lane,
-            position=position,
-            workspace_id=row["workspace_id"],
-            category=row["category"],
-            stream_id=row["stream_id"],
-            version=row["version"],
-            event_id=row["event_id"],
-            type=row["type"],
-            schema_version=row["schema_version"],
-            recorded_at=row["recorded_at"],
-            metadata=Metadata(),
-            event=Unreadable(type=row["type"]),
-        )
+        return unreadable(row)
+
+
+def unreadable(row: Record) -> RecordedEvent[Any]:
+    """What is known of an event whose content cannot be read."""
+    return RecordedEvent(
+        lane=row["lane"],
+        position=row["position"],
+        workspace_id=row["workspace_id"],
+        category=row["category"],
+        stream_id=row["stream_id"],
+        version=row["version"],
+        event_id=row["event_id"],
+        type=row["type"],
+        schema_version=row["schema_version"],
+        recorded_at=row["recorded_at"],
+        metadata=Metadata(),
+        event=Unreadable(type=row["type"]),
+    )

@@ -30,7 +30,7 @@ class RebuildProgress(msgspec.Struct, frozen=True):
 
     #: `replay`, `index`, `tail`, `verify`, `swap` or `done`.
     phase: str
-    #: Positions replayed, or indexes built; 0 of 0 where the phase has no steps.
+    #: Events replayed, or indexes built; 0 of 0 where the phase has no steps.
     done: int
     total: int
     #: Of `done`, in this phase.
@@ -113,8 +113,8 @@ class Rebuild:
         replay = Replay(connection, self._store, self._projection)
         await replay.take(build)
         if not build.loaded:
-            self._enter("replay", replay.position, await replay.heads())
-            await replay.load(self._report)
+            self._enter("replay")
+            await replay.load(self._connect, self._replayed)
             await self._index(build)
             await builds.set_loaded(connection, build)
         self._enter("tail")
@@ -171,6 +171,11 @@ class Rebuild:
         if self._phase:
             self._seconds[self._phase] = now - self._started
         self._phase, self._started, self._from, self._total = phase, now, done, total
+        self._report(done)
+
+    def _replayed(self, done: int, total: int) -> None:
+        if not self._total:
+            self._from, self._total = done, total
         self._report(done)
 
     def _report(self, done: int) -> None:

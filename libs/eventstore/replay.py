@@ -1,4 +1,4 @@
-"""Fills a build that is not live: replay in large windows, then tailing. Making and swapping it are in `rebuild`."""
+"""Fills a build that is not live: bulk load, then tailing. Making and swapping it are in `rebuild`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from eventstore.applier import Applier
-from eventstore.checkpoint import SQL
 from eventstore.envelope import LaneBatch
 from eventstore.garbage import rarely_collected
 from eventstore.lease import lease_build
+from eventstore.loading import WINDOW_EVENTS, StreamLoad
 from eventstore.reading import Read, UnitReader
 from eventstore.store import POSITION_MAX
 
 if TYPE_CHECKING:
     from eventstore.builds import Build
-    from eventstore.connection import Connection
+    from eventstore.connection import Connect, Connection
     from eventstore.envelope import RecordedEvent
     from eventstore.projection import Projection
     from eventstore.store import EventStore
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 # Nobody else leases a build that is not live; this only shows in the status.
 LEASE: Final = timedelta(minutes=5)
 READ_LIMIT: Final = 5_000
-# Wanted events per transaction: enough for COPY to be at its speed and for edits to fold into their row in memory,
-# few enough that two windows (one read ahead) fit in some hundred megabytes.
-WINDOW_EVENTS: Final = 25_000
 
 
 class Replay:
@@ -51,37 +48,39 @@ class Replay:
             for lease in leases
         ]
         for applier, _ in self._units:
-            await applier.load()
+            await applier.prepare()
 
     @property
     def position(self) -> int:
-        """Events read so far, summed over the units."""
+        """Last positions applied, summed over the units."""
         return sum(applier.position for applier, _ in self._units)
 
     @property
     def parked(self) -> int:
         return sum(len(applier.parked) for applier, _ in self._units)
 
-    async def heads(self) -> int:
-        """What `position` is when all units are at the present head."""
-        return sum([await self._store.head(applier.lease.unit.lane) for applier, _ in self._units])
+    async def load(self, connect: Connect, report: Callable[[int, int], None]) -> None:
+        """Replay up to the present head into tables without secondary indexes; told (events done, of how many).
 
-    async def load(self, report: Callable[[int], None]) -> None:
-        """Replay up to the present head into tables without secondary indexes; told `position` after each window."""
+        Goes on with a load that was interrupted.
+        """
         with rarely_collected():
             for applier, reader in self._units:
-                await self._load(applier, reader, report)
+                if applier.sliceable:
+                    await StreamLoad(self._store, applier, self._projection).run(connect, report)
+                else:
+                    await self._load_in_order(applier, reader, report)
 
-    async def _load(self, applier: Applier, reader: UnitReader, report: Callable[[int], None]) -> None:
+    async def _load_in_order(self, applier: Applier, reader: UnitReader, report: Callable[[int, int], None]) -> None:
+        """For keys that span streams: their events are only together in the order of the lane."""
         head = await self._store.head(reader.lane)
-        new_streams = await self._streams_are_keys(applier, reader.lane)
         ahead = asyncio.create_task(_window(reader, applier.position, head))
         try:
             while (read := await ahead).batch.last > applier.position:
                 # Read and decode the next window while PostgreSQL takes this one.
                 ahead = asyncio.create_task(_window(reader, read.batch.last, head))
-                await applier.apply(read, new_streams=new_streams)
-                report(self.position)
+                await applier.apply(read, fresh=applier.position == 0)
+                report(applier.position, head)
         finally:
             ahead.cancel()
             await asyncio.gather(ahead, return_exceptions=True)
@@ -105,13 +104,6 @@ class Replay:
     def is_beyond(self, positions: Mapping[int, int]) -> bool:
         """Whether any unit has gone further than this in its lane."""
         return any(applier.position > positions.get(reader.lane, 0) for applier, reader in self._units)
-
-    async def _streams_are_keys(self, applier: Applier, lane: int) -> bool:
-        """Whether the first event of a stream always means a key without rows, which may be copied in."""
-        if not applier.sliceable:
-            return False
-        categories = await self.connection.fetchval(SQL["categories"], lane, sorted(self._projection.types))
-        return bool(categories <= 1)
 
 
 async def _window(reader: UnitReader, after: int, head: int) -> Read:

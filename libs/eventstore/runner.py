@@ -133,7 +133,7 @@ class UnitRunner:
     async def _take_over(self, connection: Connection) -> Applier:
         position = await leases.renew(connection, self.lease)
         applier = Applier(connection, self._projection, self.lease, position)
-        await applier.load()
+        await applier.prepare()
         if not self._taken_over:
             await parked.ask_retry_of(connection, self.lease.unit)
             self._taken_over = True

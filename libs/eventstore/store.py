@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
@@ -25,7 +25,7 @@ from eventstore.envelope import (
     Write,
     slice_of,
 )
-from eventstore.errors import PositionGap, StoreUnavailable, SubjectErased
+from eventstore.errors import PositionGap, StoreUnavailable, SubjectErased, WrongExpectedVersion
 from eventstore.rows import EventRow, RowCodec, encode_metadata
 
 if TYPE_CHECKING:
@@ -104,7 +104,14 @@ class EventStore:
         """
         self._refuse_when_closing()
         command = await self._prepare(write)
-        return await self._appender(self.lane_of(write.workspace_id)).append(command)
+        try:
+            return await self._appender(self.lane_of(write.workspace_id)).append(command)
+        except (SubjectErased, WrongExpectedVersion):
+            # Whatever moved on may have been erased: the next attempt asks for the keys again.
+            self._forget_keys(part.subject_id for part in write.streams)
+            raise
+        finally:
+            self._forget_keys(write.destroy_subjects)
 
     async def append_bulk(self, writes: Sequence[Write]) -> list[Appended]:
         """Appends many writes by COPY in chunks of up to 1,000 events, each chunk a commit of its own.
@@ -116,6 +123,8 @@ class EventStore:
         self._refuse_when_closing()
         if any(part.expected_version < 0 for write in writes for part in write.streams):
             raise ValueError("the bulk path needs expected versions")
+        if any(write.destroy_subjects for write in writes):
+            raise ValueError("the bulk path destroys no data keys")
         answers: list[Appended] = []
         for lane in sorted({self.lane_of(write.workspace_id) for write in writes}):
             commands = [await self._prepare(w) for w in writes if self.lane_of(w.workspace_id) == lane]
@@ -201,6 +210,13 @@ class EventStore:
             if row["position"] != expected:
                 raise PositionGap(lane, expected, row["position"])
 
+    def decode(self, rows: Sequence[asyncpg.Record]) -> list[RecordedEvent[Any]]:
+        """Decrypts and decodes rows with the columns of `read_lane`, from a query of the caller's own.
+
+        Raises UnknownEventType, InvalidTag or DecodeError for a row that this code cannot read.
+        """
+        return self._rows.decode_all(rows)
+
     async def head(self, lane: int) -> int:
         """Last committed position; 0 for an empty lane."""
         return await self.pool.fetchval(SQL["head"], lane) or 0
@@ -215,6 +231,13 @@ class EventStore:
             SQL["find_claim"], workspace_id, kind, self._claim_hmac(workspace_id, kind, value)
         )
         return holder
+
+    async def find_claims(self, workspace_id: UUID, claims: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
+        """The streams that hold claims (kind, value) now, in one round trip; those that nobody holds are left out."""
+        by_hmac = {(kind, self._claim_hmac(workspace_id, kind, value)): (kind, value) for kind, value in claims}
+        kinds, values = zip(*by_hmac, strict=True) if by_hmac else ((), ())
+        rows = await self.pool.fetch(SQL["find_claims"], workspace_id, kinds, values)
+        return {by_hmac[row["kind"], row["value_hmac"]]: row["holder"] for row in rows}
 
     async def find_idempotent(self, workspace_id: UUID, key: str) -> tuple[Appended, bytes] | None:
         """What an idempotency key wrote, and the digest of its request."""
@@ -272,6 +295,8 @@ class EventStore:
         for row in rows:
             if row["wrapped"] is not None:
                 self._remember_key(row["subject_id"], row["wrapped"])
+            elif row["subject_id"] is not None:
+                self._forget_keys([row["subject_id"]])
         return self._rows.decode_all(rows)
 
     async def _prepare(self, write: Write) -> Prepared:
@@ -322,6 +347,11 @@ class EventStore:
         if len(self._subject_keys) >= SUBJECT_KEYS_MAX:
             self._subject_keys.clear()
         self._subject_keys[subject_id] = wrapped
+
+    def _forget_keys(self, subjects: Iterable[UUID | None]) -> None:
+        for subject_id in subjects:
+            if subject_id is not None:
+                self._subject_keys.pop(subject_id, None)
 
     def _claim_hmac(self, workspace_id: UUID, kind: str, value: str) -> bytes:
         # The workspace is in the HMAC, so that equal values of two workspaces cannot be told to be equal.

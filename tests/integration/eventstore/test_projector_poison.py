@@ -84,7 +84,7 @@ async def test_a_retry_heals_a_cured_key_without_loss_or_doubling(
 ) -> None:
     if planted == "later events are dropped":
         split = applier.Applier._split
-        monkeypatch.setattr(applier.Applier, "_split", lambda self, events: (split(self, events)[0], ()))
+        monkeypatch.setattr(applier.Applier, "_split", lambda self, events, bad: (split(self, events, bad)[0], ()))
     if planted == "the prefix is applied again":
         monkeypatch.setitem(applier.parked.SQL, "held_positions", FROM_THE_BEGINNING)
     store = await open_store(database)

@@ -66,7 +66,7 @@ async def expire(database: str) -> None:
 async def applier(database: str, projection: Tally, lease: Lease) -> AsyncIterator[Applier]:
     async with connected(database) as connection:
         made = Applier(connection, projection, lease, lease.position)
-        await made.load()
+        await made.prepare()
         yield made
 
 
@@ -155,7 +155,7 @@ async def test_racing_projectors_under_theft_and_lost_connections_apply_everythi
         rounds = 0
         while rounds < ROUNDS or (planted and rounds < 10 * ROUNDS and max(await rows.times()) == 1):
             await interfere(database, chance)
-            await asyncio.sleep(chance.uniform(0, 0.05))
+            await asyncio.sleep(chance.uniform(0, 0.1))
             rounds += 1
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
@@ -180,17 +180,17 @@ async def keep_writing(store: EventStore, workspace: UUID) -> None:
 
 async def interfere(database: str, chance: random.Random) -> None:
     async with superuser(database) as connection:
-        match chance.randrange(3):
-            case 0:  # theft: the next one takes it, while the robbed one is still at work
+        match chance.choices(("theft", "loss", "vacuum"), (6, 1, 2))[0]:
+            case "theft":  # theft: the next one takes it, while the robbed one is still at work
                 await connection.execute(
                     "UPDATE projector.checkpoints SET fence = fence + 1, leased_until = NULL; NOTIFY rollbook_projector"
                 )
-            case 1:
+            case "loss":
                 await connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                     "WHERE datname = current_database() AND application_name = 'rollbook projector'"
                 )
-            case 2:
+            case "vacuum":
                 await connection.execute("VACUUM projector.checkpoints")
 
 

@@ -12,9 +12,10 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from eventstore import builds, replay, swap
+from eventstore import builds, loading, replay, swap
+from eventstore.codec import Codec, EventType
 from eventstore.connection import connector
-from eventstore.errors import BuildBusy, NoSuchBuild, VerificationFailed
+from eventstore.errors import BuildBusy, NoSuchBuild, PositionGap, VerificationFailed
 from eventstore.projector import Projector
 from eventstore.rebuild import Rebuild, RebuildProgress
 from eventstore.runner import Pace
@@ -51,15 +52,17 @@ async def indexes(rows: Rows, schema: str) -> list[str]:
     return [row["indexname"] for row in found]
 
 
-@pytest.mark.parametrize("window", [5, 50, 25_000])
+@pytest.mark.parametrize(("window", "page"), [(3, 2), (5, 5), (50, 7), (25_000, 5_000)])
 async def test_rebuilt_equals_incremental_row_by_row(
-    database: str, store: EventStore, rows: Rows, workspace: UUID, monkeypatch: pytest.MonkeyPatch, window: int
-) -> None:
-    """Planted bug: copying a stream whose row is there already (version 1 taken for granted) breaks its primary key."""
-    monkeypatch.setattr(replay, "WINDOW_EVENTS", window)
-    monkeypatch.setattr(replay, "READ_LIMIT", max(3, window // 2))
+    database: str, store: EventStore, rows: Rows, workspace: UUID, monkeypatch: pytest.MonkeyPatch, window: int,
+    page: int,
+) -> None:  # fmt: skip
+    """Also with streams cut by windows and pages. Planted bug: taking a cut stream for a fresh one breaks its key."""
+    monkeypatch.setattr(loading, "WINDOW_EVENTS", window)
+    monkeypatch.setattr(loading, "PAGE_EVENTS", page)
     await make_builds(database, Tally())
-    await fill(store, workspace, streams=40, events_each=4)
+    await fill(store, workspace, streams=38, events_each=4)
+    await fill(store, workspace, streams=1, events_each=8)
     async with running(Projector(store, database, [Tally()], pace=QUICK)):
         await until(rows.caught_up)
         copying = Tally()
@@ -78,9 +81,9 @@ async def test_rebuilt_equals_incremental_row_by_row(
 async def test_streams_of_two_categories_may_share_a_key(
     database: str, store: EventStore, rows: Rows, workspace: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Version 1 of the second stream is not the first event of its key then: copying it would fail."""
-    monkeypatch.setattr(replay, "WINDOW_EVENTS", 10)
-    monkeypatch.setattr(replay, "READ_LIMIT", 10)
+    """Planted bug: a window that ends between the two streams of a key copies its row twice."""
+    monkeypatch.setattr(loading, "WINDOW_EVENTS", 5)
+    monkeypatch.setattr(loading, "PAGE_EVENTS", 3)
     await make_builds(database, Tally())
     for stream in await fill(store, workspace, streams=20):
         await store.append(write(stream_of(workspace, stream.id, category="other"), Counted(5)))
@@ -88,7 +91,54 @@ async def test_streams_of_two_categories_may_share_a_key(
     await Rebuild(store, database, copying).run()
     assert (await rows.tally()).keys() == (await rows.folded()).keys()
     assert {events for events, _, _ in (await rows.tally()).values()} == {2}
-    assert copying.copied == 0
+    assert copying.copied == 40
+
+
+async def test_keys_that_span_streams_are_replayed_in_the_order_of_the_lane(
+    database: str, store: EventStore, rows: Rows, workspace: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ByWorkspace(Tally):
+        def key(self, event: object) -> UUID:
+            return UUID(int=1)
+
+    monkeypatch.setattr(replay, "WINDOW_EVENTS", 10)
+    monkeypatch.setattr(replay, "READ_LIMIT", 7)
+    await make_builds(database, ByWorkspace())
+    await fill(store, workspace, streams=20, events_each=2)
+    copying = ByWorkspace()
+    await Rebuild(store, database, copying).run()
+    assert await rows.tally() == await rows.folded()
+    assert 0 < copying.copied < 20
+
+
+async def test_a_missing_position_ends_a_rebuild(database: str, store: EventStore, workspace: UUID) -> None:
+    """Planted bug: reading stream by stream cannot see a hole by itself; without the count it goes unnoticed."""
+    await make_builds(database, Tally())
+    await fill(store, workspace, streams=9)
+    async with superuser(database) as connection:
+        await connection.execute("DELETE FROM log.events WHERE position = 4")
+    with pytest.raises(PositionGap, match="expected position 4"):
+        await Rebuild(store, database, Tally()).run()
+
+
+async def test_what_cannot_be_decoded_is_parked_by_a_rebuild_too(
+    database: str, store: EventStore, rows: Rows, open_store: OpenStore, workspace: UUID
+) -> None:
+    older = await open_store(database, codec=Codec([EventType("test.counted", Counted)]))
+    await make_builds(database, Tally())
+    stream = stream_of(workspace)
+    await store.append(write(stream, Counted(1), Noted("fine"), Counted(2)))
+    await fill(store, workspace, streams=10)
+    assert (await Rebuild(older, database, Tally()).run()).parked == 1
+    assert (await rows.tally())[stream.id] == (1, 1, 1)
+    async with running(Projector(store, database, [Tally()], pace=QUICK)):
+        await until(lambda: _nothing_parked(rows))
+    assert await rows.tally() == await rows.folded()
+    assert set(await rows.times()) == {1}
+
+
+async def _nothing_parked(rows: Rows) -> bool:
+    return await rows.parked() == []
 
 
 @pytest.mark.parametrize("planted", ["", "the new build may be behind"])
@@ -193,8 +243,8 @@ async def test_readers_see_their_own_workspace_and_no_other(
 async def test_an_interrupted_rebuild_goes_on_where_it_stopped(
     database: str, store: EventStore, rows: Rows, workspace: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "WINDOW_EVENTS", 10)
-    monkeypatch.setattr(replay, "READ_LIMIT", 10)
+    monkeypatch.setattr(loading, "WINDOW_EVENTS", 10)
+    monkeypatch.setattr(loading, "PAGE_EVENTS", 10)
     await make_builds(database, Tally())
     await fill(store, workspace, streams=60, events_each=2)
     begun: list[int] = []
@@ -203,7 +253,7 @@ async def test_an_interrupted_rebuild_goes_on_where_it_stopped(
         rebuild = Rebuild(store, database, Tally(), on_progress=_stopper(stop_at, first))
         with pytest.raises(asyncio.CancelledError):
             await rebuild.run()
-        begun.append(first[0].done)
+        begun.append(next((step.done for step in first if step.total), 0))
     rebuilt = await Rebuild(store, database, Tally()).run()
     assert begun[0] == 0
     assert begun[1] >= 20
@@ -228,8 +278,8 @@ def _stopper(phase: str, told: list[RebuildProgress]) -> Callable[[RebuildProgre
 async def test_a_lost_connection_ends_a_rebuild_that_can_be_taken_up_again(
     database: str, store: EventStore, rows: Rows, workspace: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay, "WINDOW_EVENTS", 5)
-    monkeypatch.setattr(replay, "READ_LIMIT", 5)
+    monkeypatch.setattr(loading, "WINDOW_EVENTS", 5)
+    monkeypatch.setattr(loading, "PAGE_EVENTS", 5)
     await make_builds(database, Tally())
     await fill(store, workspace, streams=60)
     rebuild = asyncio.create_task(Rebuild(store, database, Tally(pause_s=0.02)).run())
@@ -246,8 +296,8 @@ async def test_a_lost_connection_ends_a_rebuild_that_can_be_taken_up_again(
 
 
 async def _replayed(rows: Rows) -> bool:
-    found = await rows.fetch("SELECT position FROM projector.checkpoints WHERE build = 2")
-    return bool(found and found[0]["position"] > 10)
+    found = await rows.fetch("SELECT events FROM projector.loads WHERE build = 2")
+    return bool(found and found[0]["events"] > 10)
 
 
 async def test_one_rebuild_of_a_projection_at_a_time(database: str, store: EventStore, workspace: UUID) -> None:

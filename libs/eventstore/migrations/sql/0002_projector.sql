@@ -51,6 +51,24 @@ COMMENT ON COLUMN projector.checkpoints.fence IS 'Rises when the owner changes: 
 COMMENT ON COLUMN projector.checkpoints.leased_until IS 'By the clock of the database; free when past or NULL.';
 COMMENT ON COLUMN projector.checkpoints.trouble IS 'Why it does not move; no personal data. NULL when it does.';
 
+CREATE TABLE projector.loads (
+    head bigint NOT NULL,
+    total bigint NOT NULL,
+    events bigint NOT NULL DEFAULT 0,
+    stream_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    build integer NOT NULL,
+    version integer NOT NULL DEFAULT 0,
+    lane smallint NOT NULL,
+    category text NOT NULL DEFAULT '',
+    name text NOT NULL,
+    CONSTRAINT loads_pkey PRIMARY KEY (name, build, lane),
+    CONSTRAINT loads_projection_fkey FOREIGN KEY (name, build)
+        REFERENCES projector.projections (name, build) ON DELETE CASCADE
+);
+COMMENT ON TABLE projector.loads IS 'How far the bulk load of a build is, while its checkpoint still says 0.';
+COMMENT ON COLUMN projector.loads.head IS 'Up to where it loads: the checkpoint it ends with.';
+COMMENT ON COLUMN projector.loads.total IS 'Events there are to load; events: those loaded, up to this stream, category and version.';
+
 CREATE TABLE projector.workers (
     seen_at timestamptz NOT NULL,
     worker text NOT NULL,
@@ -90,7 +108,7 @@ CREATE TABLE projector.held (
 COMMENT ON TABLE projector.held IS 'Positions a parked key has yet to apply: the failed event and all that came after.';
 
 GRANT SELECT, INSERT, UPDATE, DELETE
-    ON projector.projections, projector.checkpoints, projector.workers, projector.parked, projector.held
+    ON projector.projections, projector.checkpoints, projector.loads, projector.workers, projector.parked, projector.held
     TO rollbook_projector;
 -- Read-your-writes: API processes wait on checkpoints.
 GRANT SELECT ON projector.projections, projector.checkpoints TO rollbook_writer, rollbook_reader;
