@@ -1,10 +1,12 @@
-"""The API process of the HTTP benchmark: the real application with one route more, a POST that does nothing."""
+"""The API process of the HTTP benchmark: the real application with a POST that does nothing, and a stock one beside."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from litestar import Litestar, post
 
 from contacts.contact.input import NewContactInput
 from contacts.workspace.permissions import Action
@@ -17,6 +19,7 @@ from contacts_api.services import open_services
 from servicekit.run import Stop, run
 
 if TYPE_CHECKING:
+    from contacts_api.edge import Edge
     from servicekit.settings import Settings
 
 
@@ -35,9 +38,23 @@ async def do_nothing(call: Call[Nothing, Nothing, NewContactInput]) -> Answer:
 ENDPOINTS: tuple[Endpoint, ...] = (do_nothing,)
 
 
+@post("/v1/nothing")
+async def stock_nothing(data: NewContactInput) -> NewContactInput:
+    """As anyone would write it with Litestar: no credentials, no headers of ours, no counting."""
+    return data
+
+
 async def _serve(settings: Settings, stop: Stop) -> None:
-    with closing(listen("127.0.0.1", int(sys.argv[1]))) as sock:
-        async with open_services(settings) as services, serving(create_app(services, more=ENDPOINTS), sock, grace_s=1):
+    stock = Litestar([stock_nothing], openapi_config=None, logging_config=None)
+    with (
+        closing(listen("127.0.0.1", int(sys.argv[1]))) as sock,
+        closing(listen("127.0.0.1", int(sys.argv[2]))) as other,
+    ):
+        async with (
+            open_services(settings) as services,
+            serving(create_app(services, more=ENDPOINTS), sock, grace_s=1),
+            serving(cast("Edge", stock), other, grace_s=1),
+        ):
             print("ready", file=sys.stderr, flush=True)
             await stop.wait()
 
