@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import chain, repeat
 from typing import Final, Protocol
+from uuid import UUID
 
 import asyncpg
 
@@ -20,6 +21,7 @@ from eventstore.errors import (
     DuplicateAppend,
     Overloaded,
     StoreUnavailable,
+    SubjectErased,
     WrongExpectedVersion,
 )
 from eventstore.sql import load
@@ -42,6 +44,8 @@ LOSSES_MAX: Final = 5
 HANG_UP_TIMEOUT_S: Final = 2.0
 NOT_NOW: Final = frozenset({"25", "40", "53", "55", "58"})
 """Classes of SQLSTATE that would meet every command alike: read only, rolled back, out of resources, locked, I/O."""
+NO_DATA_KEY: Final = "RB001"
+"""SQLSTATE of our own, raised by `log.append_guarded`."""
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
@@ -152,7 +156,7 @@ class Appender:
                 for command in commands:
                     _give_up(command, type(error).__name__)
             elif len(commands) == 1:
-                _refuse(commands[0], error)
+                _refuse(commands[0], _erased(error) or error)
             else:  # refused as a whole: they go again alone, so that only the bad one fails
                 return await self._settle_alone(connection, commands)
         return True
@@ -205,6 +209,9 @@ class Appender:
     async def _write(self, connection: asyncpg.Connection, commands: list[Prepared]) -> dict[int, asyncpg.Record]:
         """Rows of the answer by command: 0 for the batch, then the rejected. One transaction, committed on return."""
         arguments = batches.arrays(self._lane, commands)
+        if any(c.guarded or c.write.destroy_subjects for c in commands):
+            arguments += (*batches.suppression_arrays(commands), *batches.guard_arrays(commands))
+            return {row["command"]: row for row in await connection.fetch(SQL["append_guarded"], *arguments)}
         if any(c.write.suppressions for c in commands):
             arguments += batches.suppression_arrays(commands)
             return {row["command"]: row for row in await connection.fetch(SQL["append_suppressing"], *arguments)}
@@ -301,6 +308,13 @@ def lost(error: Exception) -> bool:
 def not_now(error: Exception) -> bool:
     """Whether the statement was undone for a reason that is none of its own."""
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in NOT_NOW
+
+
+def _erased(error: Exception) -> SubjectErased | None:
+    """What the error of `log.append_guarded` means; None for any other."""
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate == NO_DATA_KEY:
+        return SubjectErased(UUID(error.detail))
+    return None
 
 
 async def _hang_up(connection: asyncpg.Connection) -> None:

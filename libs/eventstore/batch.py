@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any, Final
 from uuid import UUID
 
-from eventstore.envelope import ANY_VERSION, Appended, Write, slice_of
+from eventstore.envelope import ANY_VERSION, NO_STREAM, Appended, Write, slice_of
 from eventstore.rows import EventRow
 
 ClaimRow = tuple[str, bytes, UUID, bool]
@@ -25,7 +25,7 @@ class Prepared:
     """A write whose rows are encoded, waiting for its verdict."""
 
     __slots__ = (
-        "claim_rows", "event_count", "event_rows", "footprint", "future", "key_rows", "losses",
+        "claim_rows", "event_count", "event_rows", "footprint", "future", "guarded", "key_rows", "losses",
         "needs_check", "outcome_unknown", "size", "write",
     )  # fmt: skip
 
@@ -45,6 +45,13 @@ class Prepared:
         self.size = sum(len(row[4]) for rows in event_rows for row in rows)
         #: Its refusal would not show as a unique violation.
         self.needs_check = any(part.expected_version == ANY_VERSION or not part.events for part in write.streams)
+        #: Subjects whose data key no expected version guards: it may have been destroyed since it was read.
+        self.guarded = [
+            part.subject_id
+            for part in write.streams
+            if part.expected_version <= NO_STREAM and part.subject_id is not None and part.events
+            and not part.new_subject
+        ]  # fmt: skip
         self.footprint = self._footprint()
         self.future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         #: A connection was lost while this command was under way: it may have been committed.
@@ -63,7 +70,10 @@ class Prepared:
 
 
 def take(queue: deque[Prepared], commands_max: int = COMMANDS_MAX) -> list[Prepared]:
-    """Remove the next batch from the queue: in order, but a command that shares anything with an earlier one stays."""
+    """Remove the next batch from the queue: in order, but a command that shares anything with an earlier one stays.
+
+    A command that destroys data keys goes alone: no other one of its batch may be encrypted with them.
+    """
     batch: list[Prepared] = []
     left: list[Prepared] = []
     touched: set[Hashable] = set()
@@ -72,6 +82,10 @@ def take(queue: deque[Prepared], commands_max: int = COMMANDS_MAX) -> list[Prepa
         command = queue.popleft()
         if command.future.done():  # its caller went away before it was sent
             continue
+        alone = bool(command.write.destroy_subjects)
+        if alone and (batch or left):
+            queue.appendleft(command)
+            break
         shares = not touched.isdisjoint(command.footprint)
         touched.update(command.footprint)
         if shares:
@@ -80,6 +94,8 @@ def take(queue: deque[Prepared], commands_max: int = COMMANDS_MAX) -> list[Prepa
         batch.append(command)
         events += command.event_count
         size += command.size
+        if alone:
+            break
     queue.extendleft(reversed(left))
     return batch
 
@@ -121,6 +137,14 @@ def suppression_arrays(batch: Iterable[Prepared]) -> tuple[Any, ...]:
         for x in command.write.suppressions
     ]
     return tuple(_columns(rows, 10))
+
+
+def guard_arrays(batch: Iterable[Prepared]) -> tuple[Any, ...]:
+    """The last arguments of `log.append_guarded`, see migrations/sql/0005_erasure.sql."""
+    numbered = list(enumerate(batch, 1))
+    guarded = [(n, subject) for n, command in numbered for subject in command.guarded]
+    destroyed = [(n, subject) for n, command in numbered for subject in command.write.destroy_subjects]
+    return (*_columns(guarded, 2), *_columns(destroyed, 2))
 
 
 def _columns(rows: list[tuple[Any, ...]], width: int) -> Iterable[Any]:

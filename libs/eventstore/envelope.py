@@ -121,6 +121,10 @@ class Write(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     streams: tuple[StreamWrite, ...]
     claims: tuple[Claim, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
+    #: Subjects whose data keys and snapshots are destroyed in the append itself: what was encrypted for them can never
+    #: be read again. Whoever destroys one appends in the same write to each of its streams that take expected versions;
+    #: to those that take any version nothing can be appended afterwards. One without a data key is passed over.
+    destroy_subjects: tuple[UUID, ...] = ()
     metadata: Metadata = Metadata()
     #: Unique in the workspace for as long as the log exists.
     idempotency_key: str | None = None

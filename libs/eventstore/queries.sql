@@ -24,6 +24,22 @@ FROM log.append_suppressing(
     $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36
 )
 
+-- append_guarded --
+-- As append_suppressing, where a command destroys data keys or may have been encrypted with a destroyed one.
+SELECT command, verdict, at_position, amount, at_time, request, holder
+FROM log.append_guarded(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+    $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40
+)
+
+-- spans --
+-- How much each of several streams holds and where, for whoever has to account for it; nothing is decrypted.
+SELECT e.stream_id, e.category, count(*) AS events, min(e.position) AS first_position, max(e.position) AS last_position
+FROM unnest($2::uuid[], $3::text[], $4::uuid[]) AS s (stream_id, category, workspace_id)
+JOIN log.events e
+    ON e.lane = $1 AND e.stream_id = s.stream_id AND e.category = s.category AND e.workspace_id = s.workspace_id
+GROUP BY e.stream_id, e.category
+
 -- write_suppressions --
 -- Of a bulk chunk, under the lane lock; the position is that of each command's last event.
 INSERT INTO log.suppression AS s (
@@ -127,6 +143,12 @@ ORDER BY l.lane
 SELECT c.holder
 FROM log.claims c
 WHERE c.workspace_id = $1 AND c.kind = $2 AND c.value_hmac = $3
+
+-- find_claims --
+-- Several at once.
+SELECT c.kind, c.value_hmac, c.holder
+FROM unnest($2::text[], $3::bytea[]) AS k (kind, value_hmac)
+JOIN log.claims c ON c.workspace_id = $1 AND c.kind = k.kind AND c.value_hmac = k.value_hmac
 
 -- find_idempotent --
 SELECT i.lane, i.last_position, i.event_count, i.recorded_at, i.request_hash
