@@ -15,6 +15,7 @@ from contacts_api.decoding import Fault, Malformed
 from contacts_api.services import CONTACT
 from contacts_api.views import CONTACT_FIELDS, Total, contact_view
 from eventstore.envelope import parse_position
+from eventstore.store import POSITION_MAX
 
 if TYPE_CHECKING:
     from contacts.contact.commands import ContactCommand
@@ -56,12 +57,17 @@ Cursor: TypeAlias = Annotated[
 
 async def changed(call: Call[Any, Any, Any], command: ContactCommand) -> Answer:
     """Runs a command on a contact that exists and answers with the contact. Raises what the command is refused for."""
-    return contact_answer(200, await call.services.contact_handler.execute(command, **call.command()))
+    return await contact_answer(call, 200, await call.services.contact_handler.execute(command, **call.command()))
 
 
-def contact_answer(status: int, outcome: Outcome) -> Answer:
-    """The contact right after a command, with its version and its position."""
-    answer = json_answer(status, contact_view(outcome.contact))
+async def contact_answer(call: Call[Any, Any, Any], status: int, outcome: Outcome) -> Answer:
+    """The contact right after a command, with its version and its position; a replay as it was then."""
+    contact = await call.services.standings.with_standing(
+        call.caller.workspace_id,
+        outcome.contact,
+        position=outcome.appended.last_position if outcome.replayed else POSITION_MAX,
+    )
+    answer = json_answer(status, contact_view(contact))
     answer.header(b"etag", etag(outcome.version))
     return answer.header(b"rollbook-position", outcome.appended.token)
 
@@ -75,7 +81,7 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-async def shown_position(call: Call[Any, Any, Any], parameter: str | None) -> str:
+async def shown_position(call: Call[Any, Any, Any], parameter: str | None, projection: str = CONTACT) -> str:
     """Waits for the position the caller wants to see and returns the one the read model shows at least.
 
     Raises:
@@ -88,11 +94,11 @@ async def shown_position(call: Call[Any, Any, Any], parameter: str | None) -> st
     if wanted is not None:
         if wanted[0] != lane:
             raise _no_position("min_position")
-        if services.progress.reached(CONTACT, lane) < wanted[1]:
+        if services.progress.reached(projection, lane) < wanted[1]:
             if wanted[1] > await services.store.head(lane):
                 raise _no_position("min_position")
-            await services.progress.wait(CONTACT, lane, wanted[1], services.settings.position_wait_s)
-    return f"{lane}.{services.progress.reached(CONTACT, lane)}"
+            await services.progress.wait(projection, lane, wanted[1], services.settings.position_wait_s)
+    return f"{lane}.{services.progress.reached(projection, lane)}"
 
 
 async def position_of(call: Call[Any, Any, Any], as_of: str) -> int:

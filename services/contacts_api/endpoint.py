@@ -18,6 +18,7 @@ from contacts_api.access import authorised
 from contacts_api.answer import Answer, problem_answer
 from contacts_api.decoding import BodyDecoder, QueryDecoder, convert_parameters
 from contacts_api.errors import problem_of
+from contacts_api.forms import FORM_TYPES, FormDecoder
 from contacts_api.request import Call, check_media_type, read_body, rest_of_path
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _route_handler(path: str, endpoints: list[Endpoint], services: Services, on_
 def _pipeline(endpoint: Endpoint, services: Services) -> Callable[[Request[Any, Any, Any]], Awaitable[Answer]]:
     path_of = _path_decoder(endpoint)
     query_of = QueryDecoder(endpoint.query_type)
-    body_of = BodyDecoder(endpoint.body_type)
+    body_of = _body_decoder(endpoint)
     run, action, takes_body, limit = endpoint.run, endpoint.action, endpoint.takes_body, endpoint.body_bytes_max
     no_body = None if endpoint.takes_body and endpoint.body_required else endpoint.body_type()
 
@@ -185,11 +186,22 @@ def _pipeline(endpoint: Endpoint, services: Services) -> Callable[[Request[Any, 
         if takes_body:
             raw = await read_body(request.receive, headers, limit)
             if raw or no_body is None:
-                check_media_type(headers, endpoint.media_types)
-                body = body_of(raw)
+                body = body_of(headers, raw)
         return await run(Call(services, caller, scope, headers, path, query, body, raw))
 
     return answer
+
+
+def _body_decoder(endpoint: Endpoint) -> Callable[[Mapping[bytes, bytes], bytes], msgspec.Struct]:
+    if endpoint.media_types == FORM_TYPES:
+        return FormDecoder(endpoint.body_type)
+    decode, media_types = BodyDecoder(endpoint.body_type), endpoint.media_types
+
+    def body_of(headers: Mapping[bytes, bytes], raw: bytes) -> msgspec.Struct:
+        check_media_type(headers, media_types)
+        return decode(raw)
+
+    return body_of
 
 
 def _path_decoder(endpoint: Endpoint) -> Callable[[Scope], msgspec.Struct]:

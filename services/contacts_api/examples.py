@@ -148,3 +148,65 @@ KEYS: Final[dict[str, Any]] = {
     "for a machine": {"name": "billing", "role": "service", "scopes": ["contacts.read", "contacts.write"]},
     "for an audit": {"name": "audit 2027", "role": "auditor", "expires_at": "2037-12-31T00:00:00Z"},
 }
+PROOF: Final[dict[str, Any]] = {
+    "text": "Yes, send me the newsletter.",
+    "form_version": "2026-11",
+    "source": "https://shop.example.com/newsletter",
+    "ip": "192.0.2.17",
+    "occurred_at": "2026-11-22T09:29:58Z",
+}
+BLACKLISTINGS: Final[dict[str, Any]] = {
+    "the e-mail": {"channel": "email", "reason": "inactive address", "cause": "hard_bounce"},
+    "the phone": {"channel": "phone", "reason": "asked for it on the phone"},
+}
+REOPENINGS: Final[dict[str, Any]] = {
+    "with the reason": {"channel": "email", "reason": "the mailbox works again, the person wrote to us"}
+}
+UNSUBSCRIPTIONS: Final[dict[str, Any]] = {
+    "from e-mail": {"channel": "email", "reason": "answered STOP"},
+    "from one category": {"channel": "email", "category": "weekly"},
+    "from everything": {"channel": "all"},
+}
+COMPLAINTS: Final[dict[str, Any]] = {"by feedback loop": {"channel": "email", "reason": "told by the provider"}}
+OPT_INS: Final[dict[str, Any]] = {"with the proof": {"channel": "email", "proof": PROOF}}
+CONSENTS: Final[dict[str, Any]] = {
+    "objected": {"channel": "whatsapp", "status": "unsubscribed"},
+    "agreed": {"channel": "sms", "status": "subscribed", "proof": PROOF},
+}
+NEW_SUPPRESSIONS: Final[dict[str, Any]] = {
+    "an e-mail": {"channel": "email", "address": "ada@example.com", "reason": "hard bounce", "cause": "hard_bounce"},
+    "a phone": {"channel": "phone", "address": "+48 22 123 45 67", "reason": "asked for it on the phone"},
+}
+SUPPRESSION: Final[dict[str, Any]] = {
+    "id": "5b0c1c7e-2f1d-9a3e-6f58-1f8a3c6d2e10",
+    "channel": "email",
+    "address": "ada@example.com",
+    "since": CREATED_AT,
+    "cause": "hard_bounce",
+    "reason": "hard bounce",
+    "source": "api",
+    "actor": "key:mzxw6ytboi",
+    "contact": None,
+}
+SUPPRESSIONS: Final[dict[str, Any]] = {
+    "items": [SUPPRESSION],
+    "next_cursor": None,
+    "total": {"count": 1, "exact": True},
+}
+MAY_SEND: Final[dict[str, Any]] = {
+    "to addresses": {"channel": "email", "category": "weekly", "addresses": ["ada@example.com", "zoe@example.com"]},
+    "to contacts": {"channel": "sms", "contacts": [ID]},
+}
+VERDICTS: Final[dict[str, Any]] = {
+    "items": [
+        {"allowed": False, "reason": "unsubscribed", "position": POSITION},
+        {"allowed": True, "reason": None, "position": POSITION},
+    ]
+}
+LINKS: Final[dict[str, Any]] = {
+    "for two messages": {
+        "base_url": "https://mail.example.com",
+        "addresses": ["ada@example.com", "zoe@example.com"],
+    },
+    "to leave one category": {"base_url": "https://mail.example.com", "category": "weekly", "contacts": [ID]},
+}

@@ -10,10 +10,19 @@ from uuid import UUID
 
 import asyncpg
 
+from contacts.addresses import AddressKeys
 from contacts.catalog import CODEC
+from contacts.consent.double_opt_in import DoubleOptIn
+from contacts.consent.handler import ConsentHandler
+from contacts.consent.links import UnsubscribeLinks
+from contacts.consent.may_send import MaySend
+from contacts.consent.reading import Standings
 from contacts.contact.commands import UpsertKind
 from contacts.contact.handler import ContactHandler, FindContact
 from contacts.contact.queries import ContactQueries
+from contacts.facts import Facts
+from contacts.suppression.handler import SuppressionHandler
+from contacts.suppression.queries import SuppressionQueries
 from contacts.workspace.bootstrap import bootstrap
 from contacts.workspace.directory import Workspaces
 from contacts.workspace.handler import WorkspaceHandler
@@ -28,6 +37,8 @@ if TYPE_CHECKING:
 
 #: The read model that answers about contacts.
 CONTACT: Final = "contact"
+#: The read model that answers about blacklists.
+SUPPRESSION: Final = "suppression"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +51,14 @@ class Services:
     workspace_handler: WorkspaceHandler
     contact_handler: ContactHandler
     contact_queries: ContactQueries
+    address_keys: AddressKeys
+    facts: Facts
+    consent_handler: ConsentHandler
+    suppression_handler: SuppressionHandler
+    suppression_queries: SuppressionQueries
+    standings: Standings
+    may_send: MaySend
+    unsubscribe_links: UnsubscribeLinks
     progress: Progress
     #: Sessions of `rollbook_reader`.
     pool: asyncpg.Pool
@@ -71,13 +90,26 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 store, workspace_handler, key=settings.bootstrap_key, workspace_id=settings.bootstrap_workspace
             )
         queries = ContactQueries(pool, keyring.hmac("cursor", CONTACT))
+        keys, facts = AddressKeys(keyring.hmac), Facts(store)
+        contact_handler = ContactHandler(
+            store, find=_finder(queries, progress, settings.position_wait_s), beside=DoubleOptIn(facts, keys)
+        )
+        components = contact_handler.components
         yield Services(
             settings=settings,
             store=store,
             workspaces=workspaces,
             workspace_handler=workspace_handler,
-            contact_handler=ContactHandler(store, find=_finder(queries, progress, settings.position_wait_s)),
+            contact_handler=contact_handler,
             contact_queries=queries,
+            address_keys=keys,
+            facts=facts,
+            consent_handler=ConsentHandler(store, components, facts, keys),
+            suppression_handler=SuppressionHandler(store, facts),
+            suppression_queries=SuppressionQueries(pool, keyring.hmac("cursor", SUPPRESSION)),
+            standings=Standings(store, components, keys),
+            may_send=MaySend(store, components, keys),
+            unsubscribe_links=UnsubscribeLinks(keyring.hmac("unsubscribe", "links")),
             progress=progress,
             pool=pool,
         )

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from contacts.addresses import AddressKeys, Digest, address_id
 from contacts.consent import record
 from contacts.consent.reach import reach_of
@@ -18,7 +20,7 @@ from contacts.suppression.events import CATEGORY as SUPPRESSION
 from contacts.suppression.state import BLACKLISTED, INSTALLATION, fold, initial
 from eventstore.envelope import Stream
 from eventstore.store import POSITION_MAX, EventStore
-from eventstore.suppressions import SuppressionRow, find_suppressions
+from eventstore.suppressions import SuppressionReader, SuppressionRow
 
 
 class Standings:
@@ -28,6 +30,12 @@ class Standings:
         self._store = store
         self._components = components
         self._keys = keys
+        self._suppressions = SuppressionReader(store)
+
+    async def with_standing(self, workspace_id: UUID, shown: Contact, *, position: int = POSITION_MAX) -> Contact:
+        """The contact with how it stands; unchanged where nothing was ever recorded of its addresses."""
+        standing = await self.of(workspace_id, shown, position=position)
+        return replace(shown, standing=standing) if standing.recorded else shown
 
     async def of(self, workspace_id: UUID, shown: Contact, *, position: int = POSITION_MAX) -> Standing:
         """Of a contact or profile as it is shown, now or at a position of the workspace's lane."""
@@ -41,7 +49,7 @@ class Standings:
         digests = [digest for each in reach.addresses.values() for digest in each]
         if not digests:
             return standing_of(reach, {}, {})
-        rows = (await find_suppressions(self._store, workspace_id, INSTALLATION, digests)).rows
+        rows = (await self._suppressions.find(workspace_id, INSTALLATION, digests)).rows
         own = {digests[row.number - 1] for row in rows if row.holder_id == workspace_id}
         # Rows are never deleted, so an address without one has no past either.
         records = await self.records(workspace_id, own, position=position)

@@ -5,13 +5,31 @@ from __future__ import annotations
 from typing import Final
 
 from contacts_api.endpoint import Endpoint
-from contacts_api.routes import attributes, contacts, history, keys, lifecycle, lists, parts, service, workspace
+from contacts_api.routes import (
+    attributes,
+    consents,
+    contacts,
+    history,
+    keys,
+    lifecycle,
+    lists,
+    may_send,
+    parts,
+    service,
+    suppressions,
+    unsubscribe,
+    workspace,
+)
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *contacts.ENDPOINTS,
     *lists.ENDPOINTS,
     *lifecycle.ENDPOINTS,
     *parts.ENDPOINTS,
+    *consents.ENDPOINTS,
+    *suppressions.ENDPOINTS,
+    *may_send.ENDPOINTS,
+    *unsubscribe.ENDPOINTS,
     *history.ENDPOINTS,
     *attributes.ENDPOINTS,
     *workspace.ENDPOINTS,

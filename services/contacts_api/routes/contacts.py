@@ -96,7 +96,7 @@ async def create_contact(call: Call[Nothing, Nothing, NewContactInput]) -> Answe
     workspace = await call.services.workspaces.get(call.caller.workspace_id)
     command = parse.create_contact(call.body, workspace, contact_id=uuid7())
     outcome = await call.services.contact_handler.execute(command, **call.command())
-    return contact_answer(201, outcome).header(b"location", f"/v1/contacts/{outcome.contact_id}")
+    return (await contact_answer(call, 201, outcome)).header(b"location", f"/v1/contacts/{outcome.contact_id}")
 
 
 @endpoint(
@@ -128,8 +128,11 @@ async def read_contact(call: Call[ContactPath, ContactReading, Nothing]) -> Answ
         moment = await position_of(call, call.query.as_of)
         position = f"{services.store.lane_of(workspace_id)}.{moment}"
         contact = await history.as_of(services.store, workspace_id, contact_id, position=moment)
+        contact = await services.standings.with_standing(workspace_id, contact, position=moment)
     tag = etag(contact.version)
-    answer = Answer(304) if call.is_known(tag) else json_answer(200, selected(contact_view(contact), fields))
+    # The version is that of the contact alone: how its addresses stand changes without it.
+    known = contact.standing is None and call.is_known(tag)
+    answer = Answer(304) if known else json_answer(200, selected(contact_view(contact), fields))
     return answer.header(b"etag", tag).header(b"rollbook-position", position)
 
 
@@ -178,8 +181,8 @@ async def upsert_contact(call: Call[ContactKey, Nothing, NewContactInput]) -> An
     command = parse.upsert_contact(call.path.by, call.path.value, call.body, workspace, contact_id=uuid7())
     outcome = await call.services.contact_handler.execute(command, **call.command())
     if not outcome.created:
-        return contact_answer(200, outcome)
-    return contact_answer(201, outcome).header(b"location", f"/v1/contacts/{outcome.contact_id}")
+        return await contact_answer(call, 200, outcome)
+    return (await contact_answer(call, 201, outcome)).header(b"location", f"/v1/contacts/{outcome.contact_id}")
 
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (create_contact, read_contact, edit_contact, upsert_contact)

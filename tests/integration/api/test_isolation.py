@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import httpx2
@@ -37,6 +37,8 @@ async def victim(api: Api) -> dict[str, Any]:
     await owner.post("/v1/members", json={"member_id": CANARY, "role": "agent"})
     await owner.patch("/v1/settings", json={"name": CANARY})
     key = (await owner.post("/v1/keys", json={"name": CANARY, "role": "agent"})).json()
+    listed_address = {"channel": "email", "address": f"{CANARY}.listed@example.com", "reason": CANARY}
+    suppression = (await owner.post("/v1/suppressions", json=listed_address)).json()
     await tenant.contact()
     listed = await owner.get("/v1/contacts", params={"limit": 1})
     return {
@@ -44,6 +46,7 @@ async def victim(api: Api) -> dict[str, Any]:
         "contact_id": contact["id"],
         "deleted_id": deleted["id"],
         "key_id": key["key_id"],
+        "suppression_id": suppression["id"],
         "cursor": listed.json()["next_cursor"],
         "position": listed.headers["Rollbook-Position"],
     }
@@ -53,9 +56,21 @@ async def victim(api: Api) -> dict[str, Any]:
 async def intruders(api: Api) -> list[httpx2.AsyncClient]:
     """One client for every role of another workspace; the service with every scope there is."""
     tenant = await api.tenant()
-    scopes = ("contacts.read", "contacts.write", "contacts.delete", "contacts.history", "attributes.write")
+    scopes = (
+        "contacts.read",
+        "contacts.write",
+        "contacts.delete",
+        "contacts.history",
+        "attributes.write",
+        "suppressions.read",
+        "suppressions.add",
+        "suppressions.lift",
+    )
     keys = [await tenant.key(role, *(scopes if role == "service" else ())) for role in ROLES]
     return [tenant.client(key) for key in keys]
+
+
+NAMED: Final = ("contact_id", "value", "tag", "key", "member_id", "key_id", "token", "suppression_id")
 
 
 def fingerprint(answer: httpx2.Response, *ids: str) -> tuple[int, str]:
@@ -66,7 +81,15 @@ def fingerprint(answer: httpx2.Response, *ids: str) -> tuple[int, str]:
 
 
 async def everything(tenant: Tenant) -> dict[str, str]:
-    paths = ("/v1/contacts", "/v1/contacts?deleted=true", "/v1/settings", "/v1/members", "/v1/attributes", "/v1/keys")
+    paths = (
+        "/v1/contacts",
+        "/v1/contacts?deleted=true",
+        "/v1/settings",
+        "/v1/members",
+        "/v1/attributes",
+        "/v1/keys",
+        "/v1/suppressions",
+    )
     return {path: (await tenant.owner.get(path)).text for path in paths}
 
 
@@ -80,11 +103,11 @@ async def test_foreign_ids_are_answered_exactly_as_absent_ones(
             continue
         body = next(iter(endpoint.examples.values()), None)
         query = "?reason=x" if endpoint.method == "DELETE" and endpoint.name == "delete_contact" else ""
-        for foreign in (victim["contact_id"], victim["deleted_id"], victim["key_id"], CANARY):
+        for foreign in (victim["contact_id"], victim["deleted_id"], victim["key_id"], victim["suppression_id"], CANARY):
             absent = str(uuid4()) if len(foreign) == 36 else "q" * len(foreign)
             answers = []
             for id_ in (foreign, absent):
-                values = dict.fromkeys(("contact_id", "value", "tag", "key", "member_id", "key_id", "token"), id_)
+                values = dict.fromkeys(NAMED, id_)
                 path = endpoint.template.format_map(values | {"by": "external_id", "kind": "telegram"})
                 if endpoint.name == "upsert_contact":
                     # It would be created, under this key, in the workspace of the intruder.
@@ -121,6 +144,8 @@ async def test_nothing_foreign_is_listed_found_counted_or_paged_to(
         counts = await client.get("/v1/contacts/counts")
         assert CANARY not in counts.text
         assert set(numbers(counts.json())) <= {0}
+        suppressions = await client.get("/v1/suppressions")
+        assert (suppressions.json()["items"], suppressions.json()["total"]["count"]) == ([], 0)
         cursor = await client.get("/v1/contacts", params={"cursor": victim["cursor"], "limit": 1})
         assert cursor.status_code == 400
 

@@ -29,6 +29,20 @@ MATRIX: Final = {
     ("POST", "/v1/contacts/{contact_id}/channels"): "OMA",
     ("DELETE", "/v1/contacts/{contact_id}/channels/{kind}/{token}"): "OMA",
     ("GET", "/v1/contacts/{contact_id}/history"): "OMAU",
+    ("POST", "/v1/contacts/{contact_id}/blacklist"): "OMA",
+    ("POST", "/v1/contacts/{contact_id}/unblacklist"): "OM",
+    ("POST", "/v1/contacts/{contact_id}/unsubscribe"): "OMA",
+    ("POST", "/v1/contacts/{contact_id}/resubscribe"): "OM",
+    ("POST", "/v1/contacts/{contact_id}/report-spam"): "OMA",
+    ("POST", "/v1/contacts/{contact_id}/clear-spam"): "OM",
+    ("POST", "/v1/contacts/{contact_id}/confirm"): "OM",
+    ("POST", "/v1/contacts/{contact_id}/consents"): "OMA",
+    ("GET", "/v1/suppressions"): "OMAU",
+    ("GET", "/v1/suppressions/{suppression_id}"): "OMAU",
+    ("POST", "/v1/suppressions"): "OMA",
+    ("DELETE", "/v1/suppressions/{suppression_id}"): "OM",
+    ("POST", "/v1/may-send"): "OMAU",
+    ("POST", "/v1/unsubscribe-links"): "OMAU",
     ("GET", "/v1/attributes"): "OMAU",
     ("POST", "/v1/attributes"): "OM",
     ("PATCH", "/v1/attributes/{key}"): "OM",
@@ -43,7 +57,11 @@ MATRIX: Final = {
     ("POST", "/v1/keys"): "O",
     ("DELETE", "/v1/keys/{key_id}"): "O",
 }
-OPEN: Final = {("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/schema", "/docs", "/docs/{file}")}
+OPEN: Final = {("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/schema", "/docs", "/docs/{file}")} | {
+    # Whoever holds the link may object, and nothing else.
+    ("GET", "/unsubscribe/{token}"),
+    ("POST", "/unsubscribe/{token}"),
+}
 LETTERS: Final = {"owner": "O", "manager": "M", "agent": "A", "auditor": "U"}
 PROTECTED: Final = [endpoint for endpoint in ENDPOINTS if endpoint.action is not PUBLIC]
 
@@ -59,9 +77,12 @@ async def keys(tenant: Tenant) -> dict[str, str]:
     return {role: await tenant.key(role) for role in ROLES}
 
 
+NAMED: Final = ("value", "key", "member_id", "key_id", "suppression_id")
+
+
 def address(endpoint: Endpoint, contact_id: UUID) -> str:
     values = {"contact_id": str(contact_id), "by": "external_id", "tag": "x", "kind": "telegram", "token": "1"}
-    return endpoint.template.format_map(values | dict.fromkeys(("value", "key", "member_id", "key_id"), str(uuid4())))
+    return endpoint.template.format_map(values | dict.fromkeys(NAMED, str(uuid4())))
 
 
 def body(endpoint: Endpoint) -> Any:
