@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
@@ -11,8 +10,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from eventstore.appender import lost
 from eventstore.envelope import RecordedEvent, Stream
+from eventstore.gathering import Gathering
 from eventstore.store import EventStore
 
 S = TypeVar("S")
@@ -53,8 +52,7 @@ class Aggregates(Generic[S]):
         self._snapshots = snapshots
         self._cache_size = cache_size
         self._cache: dict[Stream, tuple[S, int]] = {}
-        self._wanted: dict[Stream, asyncio.Future[tuple[S, int]]] = {}
-        self._loader: asyncio.Task[None] | None = None
+        self._loads = Gathering(self._load, most=LOADS_MAX)
 
     async def load(self, stream: Stream, *, fresh: bool = False) -> tuple[S, int]:
         """(state, version); version 0 for a stream that never existed.
@@ -65,12 +63,7 @@ class Aggregates(Generic[S]):
         if not fresh and (cached := self._cache.pop(stream, None)) is not None:
             self._cache[stream] = cached  # most recently used last
             return cached
-        future = self._wanted.get(stream)
-        if future is None:
-            future = self._wanted[stream] = asyncio.get_running_loop().create_future()
-            if self._loader is None or self._loader.done():
-                self._loader = asyncio.create_task(self._load_wanted())
-        return await asyncio.shield(future)
+        return await self._loads.ask(stream)
 
     def remember(self, stream: Stream, state: S, version: int) -> None:
         """Keep a state that the caller folded from what it appended itself."""
@@ -82,33 +75,12 @@ class Aggregates(Generic[S]):
     def forget(self, stream: Stream) -> None:
         self._cache.pop(stream, None)
 
-    async def _load_wanted(self) -> None:
-        """While one query runs, the next loads gather: as many loads as there are, one query at a time."""
-        while self._wanted:
-            streams = list(self._wanted)[:LOADS_MAX]
-            futures = {stream: self._wanted.pop(stream) for stream in streams}
-            try:
-                await self._answer(streams, futures)
-            except Exception as error:  # noqa: BLE001 - handed to everyone who waits for the load
-                await self._answer_alone(futures, error)
-
-    async def _answer(self, streams: list[Stream], futures: dict[Stream, asyncio.Future[tuple[S, int]]]) -> None:
-        for stream, (state, version) in (await self._read(streams)).items():
+    async def _load(self, streams: list[Stream]) -> dict[Stream, tuple[S, int]]:
+        states = await self._read(streams)
+        for stream, (state, version) in states.items():
             if version:
                 self.remember(stream, state, version)
-            if not futures[stream].done():
-                futures[stream].set_result((state, version))
-
-    async def _answer_alone(self, futures: dict[Stream, asyncio.Future[tuple[S, int]]], error: Exception) -> None:
-        """One stream that cannot be folded fails alone; a database that is away is not asked for each."""
-        for stream, future in futures.items():
-            if len(futures) > 1 and not lost(error):
-                try:
-                    await self._answer([stream], futures)
-                except Exception as own_error:  # noqa: BLE001 - handed to everyone who waits for the load
-                    error = own_error
-            if not future.done():
-                future.set_exception(error)
+        return states
 
     async def _read(self, streams: list[Stream]) -> dict[Stream, tuple[S, int]]:
         base = await self._base(streams)

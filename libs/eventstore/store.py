@@ -27,6 +27,7 @@ from eventstore.envelope import (
 )
 from eventstore.errors import PositionGap, StoreUnavailable, SubjectErased, WrongExpectedVersion
 from eventstore.rows import EventRow, RowCodec, encode_metadata
+from eventstore.sql import AnyConnection
 
 if TYPE_CHECKING:
     from eventstore.cipher import Keyring
@@ -72,7 +73,7 @@ class EventStore:
         """Connects, as `role` where one is given; the schema must be migrated."""
         pool = await asyncpg.create_pool(
             dsn, min_size=1, max_size=pool_size, server_settings=_session_settings(role),
-            command_timeout=READ_TIMEOUT_S, timeout=CONNECT_TIMEOUT_S,
+            command_timeout=READ_TIMEOUT_S, timeout=CONNECT_TIMEOUT_S, reset=_keep_session,
         )  # fmt: skip
         store = cls(dsn, pool, codec, keyring, role, observer)
         await store._read_lanes()
@@ -370,6 +371,10 @@ def _check(write: Write, stream_write: StreamWrite) -> None:
 
 def _list(types: frozenset[str] | None) -> list[str] | None:
     return None if types is None else sorted(types)
+
+
+async def _keep_session(_connection: AnyConnection) -> None:
+    """Nothing here changes a session, so a reader saves the round trip that would put it back."""
 
 
 def _session_settings(role: str | None) -> dict[str, str]:
