@@ -85,7 +85,8 @@ class Model:
             case ("set", field, value):
                 found[field] = value
             case ("add", name, element):
-                found[name].setdefault(same(element), element)
+                # What a contact says itself is spelt its way.
+                found[name][same(element)] = element
             case ("drop", name, element):
                 found[name].pop(same(element), None)
             case ("connect", key, at):

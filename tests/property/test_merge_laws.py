@@ -23,8 +23,9 @@ from msgspec.structs import replace
 
 from contacts.contact import composition, state
 from contacts.contact import events as e
-from contacts.contact.state import Contact, evolve, initial
+from contacts.contact.state import Contact, evolve, fold, initial
 from contacts.merge import decider
+from contacts.merge.rows import MERGING
 from contacts.merge.view import view
 from tests.property.figures import SEED, figure
 from tests.property.merge_histories import History, Mismatch
@@ -204,9 +205,9 @@ def test_what_was_merged_and_taken_apart_is_as_if_never_merged(choices: bytes) -
         book.unmerge(merge)
     for contact_id, contact in book.contacts.items():
         never = initial(contact_id)
-        for event, at in book.streams[contact_id]:
-            if not isinstance(event, e.ContactMerged | e.ContactAbsorbed | e.ContactUnmerged | e.ContactReinstated):
-                never = evolve(never, event, at)
+        for recorded in book.streams[contact_id]:
+            if recorded.type not in MERGING:
+                never = fold(never, recorded)
         assert facts(contact) == facts(never)
         assert book.shown(contact_id) is contact
 

@@ -7,31 +7,35 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from contacts.catalog import CODEC
 from contacts.contact import commands as c
 from contacts.contact import events as e
 from contacts.contact.claims import moved_between
 from contacts.contact.decider import decide
 from contacts.contact.handler import ContactRules
-from contacts.contact.state import Contact, evolve, initial
+from contacts.contact.state import CATEGORY, Contact, evolve, initial
 from contacts.merge import state as merges
 from contacts.merge.commands import MergeContacts, UnmergeContacts
 from contacts.merge.decider import Plan, decide_merge, decide_unmerge, leaving
 from contacts.merge.edits import own_at
 from contacts.merge.profile import Profile, profiles_of
 from contacts.merge.view import tree
-from eventstore.envelope import Claim, Metadata, RecordedEvent
+from eventstore.envelope import Claim, Metadata, RecordedEvent, Unreadable
 
 WORKSPACE = UUID("01900000-0000-7000-8000-000000000001")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 #: Between one command and the next.
 MINUTE = timedelta(minutes=1)
+METADATA = Metadata()
 
 
 class Gathering:
     """Some contacts of one workspace. Every command is decided on what the one before left."""
 
     def __init__(self) -> None:
-        self.streams: dict[UUID, list[tuple[Any, datetime]]] = {}
+        #: As a log would hand them out, in order of position and by contact.
+        self.log: list[RecordedEvent[Any]] = []
+        self.streams: dict[UUID, list[RecordedEvent[Any]]] = {}
         self.contacts: dict[UUID, Contact] = {}
         self.merges: dict[UUID, merges.Merge] = {}
         #: Unique values and who holds each.
@@ -41,6 +45,7 @@ class Gathering:
     def copy(self) -> Gathering:
         """One that goes on from here on its own."""
         other = Gathering()
+        other.log = list(self.log)
         other.streams = {contact_id: list(stream) for contact_id, stream in self.streams.items()}
         other.contacts, other.merges, other.holders = dict(self.contacts), dict(self.merges), dict(self.holders)
         other.now = self.now
@@ -122,17 +127,7 @@ class Gathering:
     def before(self, contact_id: UUID) -> dict[UUID, Contact]:
         """Everybody that this one is part of, as it was when that branch came to it."""
         path = self.profile(contact_id).path_to(contact_id)
-        return {above.id: own_at(above.id, self.recorded(above.id), a.version) for above, a in path}
-
-    def recorded(self, contact_id: UUID) -> list[RecordedEvent[Any]]:
-        """The contact's stream as the log would hand it out."""
-        return [
-            RecordedEvent(
-                lane=0, position=0, workspace_id=WORKSPACE, category="contact", stream_id=contact_id, version=version,
-                event_id=contact_id, type="", schema_version=1, recorded_at=at, metadata=Metadata(), event=event,
-            )
-            for version, (event, at) in enumerate(self.streams[contact_id], 1)
-        ]  # fmt: skip
+        return {above.id: own_at(above.id, self.streams[above.id], a.version) for above, a in path}
 
     def _carry_out(self, merge_id: UUID, plan: Plan) -> None:
         concerned = {self.root_of(contact_id): self.profile(contact_id) for contact_id in plan.contacts}
@@ -155,12 +150,29 @@ class Gathering:
     def _record(self, happened: Mapping[UUID, Iterable[Any]]) -> None:
         self.now += MINUTE
         for contact_id, events in happened.items():
-            stream = self.streams.setdefault(contact_id, [])
-            stream += [(event, self.now) for event in events]
             contact = self.contacts.get(contact_id, initial(contact_id))
             for event in events:
                 contact = evolve(contact, event, self.now)
+                self._append(contact, event)
             self.contacts[contact_id] = contact
+
+    def _append(self, contact: Contact, event: Any) -> None:
+        recorded = RecordedEvent(
+            lane=0,
+            position=len(self.log) + 1,
+            workspace_id=WORKSPACE,
+            category=CATEGORY,
+            stream_id=contact.id,
+            version=contact.version,
+            event_id=contact.id,
+            type=event.type if isinstance(event, Unreadable) else CODEC.encode(event)[0],
+            schema_version=1,
+            recorded_at=self.now,
+            metadata=METADATA,
+            event=event,
+        )
+        self.log.append(recorded)
+        self.streams.setdefault(contact.id, []).append(recorded)
 
 
 def _pair(profile: Profile) -> tuple[Contact, Mapping[UUID, Contact]]:

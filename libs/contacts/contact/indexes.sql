@@ -25,3 +25,10 @@ CREATE INDEX contact_search ON contact USING gin (search public.gin_trgm_ops);
 
 -- Sort by changed.
 CREATE INDEX contact_recency_changed ON contact_recency (workspace_id, deleted, changed_at, contact_id);
+
+-- Whom an absorbed contact's id, e-mail or phone leads to.
+CREATE INDEX contact_member_root ON contact_member (workspace_id, root_id);
+CREATE INDEX contact_member_external_id ON contact_member (workspace_id, external_id) WHERE external_id IS NOT NULL;
+CREATE INDEX contact_member_messaging_id ON contact_member (workspace_id, messaging_id) WHERE messaging_id IS NOT NULL;
+CREATE INDEX contact_member_email ON contact_member (workspace_id, email) WHERE email IS NOT NULL;
+CREATE INDEX contact_member_phone ON contact_member (workspace_id, phone) WHERE phone IS NOT NULL;

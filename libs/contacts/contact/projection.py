@@ -14,6 +14,8 @@ import msgspec
 
 from contacts.contact.row import COLUMNS, Row, email_status, phone_status, row_of
 from contacts.contact.state import Contact, fold, initial
+from contacts.merge import rows
+from contacts.merge.rows import Touched
 from eventstore.envelope import Unreadable
 from eventstore.projection import PoisonedEvent, Projection
 from eventstore.sql import load
@@ -33,25 +35,16 @@ SQL: Final = load("contacts.contact", "projection.sql")
 _decode: Final = msgspec.msgpack.Decoder(Contact).decode
 
 
-class Touched(msgspec.Struct, gc=False):
-    """A contact before and after one batch."""
-
-    workspace_id: UUID
-    #: As its row has it; None where it has none.
-    before: Contact | None
-    after: Contact
-    #: Of the last event that had an effect, 0 where none had.
-    position: int = 0
-
-
 class ContactProjection(Projection):
     """Rows of `contact` and `contact_recency`, totals in `contact_count`. An erased contact has no row.
+
+    Neither has an absorbed one: the row of the one that stands for it is made of both (`merge.rows`).
 
     Applying events again changes nothing: the version in the row says which it holds already.
     """
 
     name = "contact"
-    version = 1
+    version = 2
     types = frozenset(
         {
             "contact.created",
@@ -75,23 +68,40 @@ class ContactProjection(Projection):
     index_sql = files("contacts.contact").joinpath("indexes.sql").read_text(encoding="utf-8")
 
     async def apply(self, connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool) -> None:
-        known = {} if fresh else await _load(connection, events)
+        known = await _known(connection, events, fresh=fresh)
         touched = [contact for contact in _fold(events, known) if contact.position]
-        new = [contact for contact in touched if contact.before is None and not contact.after.erased]
-        changed = [contact for contact in touched if contact.before is not None and not contact.after.erased]
+        merged = [contact for contact in touched if contact.merged]
+        if merged:
+            touched = [contact for contact in touched if not contact.merged] + await rows.regroup(connection, merged)
+        new = [contact for contact in touched if contact.before is None and contact.visible]
+        changed = [contact for contact in touched if contact.before is not None and contact.visible]
         if len(new) >= COPY_MIN:
             await _copy(connection, new)
         else:
             changed += new
         await _upsert(connection, changed)
-        await _erase(connection, [contact for contact in touched if contact.before and contact.after.erased])
+        await _hide(connection, [contact for contact in touched if contact.before and not contact.visible])
         await _count(connection, touched)
+
+
+async def _known(connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool) -> dict[UUID, Contact]:
+    """What the contacts of a batch say themselves so far. Whoever may be merged is read under a lock."""
+    merging = any(event.type in rows.MERGING for event in events)
+    if merging:
+        await rows.lock(connection, {event.workspace_id for event in events})
+    if fresh:
+        return {}
+    known = await _load(connection, events)
+    suspects = rows.suspects(events, known)
+    if suspects and not merging:
+        await rows.lock(connection, suspects.values())
+    return {**known, **await rows.load_own(connection, suspects)} if suspects else known
 
 
 async def _load(connection: Connection, events: Iterable[RecordedEvent[Any]]) -> dict[UUID, Contact]:
     wanted = {event.stream_id: event.workspace_id for event in events}
-    rows = await connection.fetch(SQL["load"], list(wanted.values()), list(wanted))
-    return {row["contact_id"]: _decode(row["state"]) for row in rows}
+    found = await connection.fetch(SQL["load"], list(wanted.values()), list(wanted))
+    return {row["contact_id"]: _decode(row["state"]) for row in found}
 
 
 def _fold(events: Iterable[RecordedEvent[Any]], known: dict[UUID, Contact]) -> Iterable[Touched]:
@@ -145,10 +155,10 @@ async def _copy(connection: Connection, contacts: Sequence[Touched]) -> None:
     await connection.copy_records_to_table("contact_recency", records=recency, columns=RECENCY_COLUMNS)
 
 
-async def _erase(connection: Connection, contacts: Sequence[Touched]) -> None:
+async def _hide(connection: Connection, contacts: Sequence[Touched]) -> None:
     if contacts:
         workspaces = [contact.workspace_id for contact in contacts]
-        await connection.execute(SQL["erase"], workspaces, [contact.after.id for contact in contacts])
+        await connection.execute(SQL["hide"], workspaces, [contact.after.id for contact in contacts])
 
 
 async def _count(connection: Connection, touched: Iterable[Touched]) -> None:
@@ -156,7 +166,7 @@ async def _count(connection: Connection, touched: Iterable[Touched]) -> None:
     for contact in touched:
         if contact.before is not None:
             moved[_counted_as(contact.workspace_id, contact.before)] -= 1
-        if not contact.after.erased:
+        if contact.visible:
             moved[_counted_as(contact.workspace_id, contact.after)] += 1
     # In key order, so that two projectors that move the same totals cannot wait for each other.
     differences = sorted((*counted, by) for counted, by in moved.items() if by)

@@ -39,7 +39,7 @@ WITH written AS (
         created_at = excluded.created_at,
         changed_at = excluded.changed_at,
         deleted_at = excluded.deleted_at,
-        position = excluded.position,
+        position = greatest(c.position, excluded.position),
         version = excluded.version,
         blocked = excluded.blocked,
         campaign_opt_in = excluded.campaign_opt_in,
@@ -65,7 +65,7 @@ WITH written AS (
         attributes = excluded.attributes,
         search = excluded.search,
         state = excluded.state
-    WHERE c.version < excluded.version
+    WHERE c.version <= excluded.version
     RETURNING c.workspace_id, c.contact_id, c.changed_at, c.deleted_at IS NOT NULL AS deleted
 )
 INSERT INTO contact_recency AS c (workspace_id, contact_id, changed_at, deleted)
@@ -76,8 +76,8 @@ ON CONFLICT (workspace_id, contact_id) DO UPDATE SET
     deleted = excluded.deleted
 WHERE c.changed_at <> excluded.changed_at OR c.deleted <> excluded.deleted
 
--- erase --
--- Takes away what the read model holds of contacts that can no longer be read.
+-- hide --
+-- Takes away the rows of contacts that can no longer be read, or that another one stands for.
 WITH gone AS (
     SELECT g.workspace_id, g.contact_id
     FROM unnest($1::uuid[], $2::uuid[]) AS g (workspace_id, contact_id)

@@ -57,19 +57,29 @@ class ContactQueries:
         self._cursors = Cursors(cursor_key)
 
     async def get(self, workspace_id: UUID, contact_id: UUID) -> Contact:
-        """Deleted contacts too. Raises ContactNotFound, also for one that was erased or is another workspace's."""
+        """Deleted contacts too; for an absorbed one the contact that stands for it.
+
+        Raises ContactNotFound, also for one that was erased or is another workspace's.
+        """
         async with reading(self._pool, workspace_id) as connection:
             state = await connection.fetchval(SQL["get"], workspace_id, contact_id)
+            if state is None:
+                absorbed = await connection.fetchrow(SQL["get_absorbed"], workspace_id, [contact_id])
+                state = None if absorbed is None else absorbed["state"]
         if state is None:
             raise ContactNotFound(contact_id)
         return _decode(state)
 
     async def get_many(self, workspace_id: UUID, contact_ids: Iterable[UUID]) -> dict[UUID, Contact]:
-        """Those that exist, deleted ones too, in any order."""
+        """By the id asked for, deleted ones too; for absorbed ones the contact that stands for them."""
+        wanted = set(contact_ids)
         async with reading(self._pool, workspace_id) as connection:
-            rows = await connection.fetch(SQL["get_many"], workspace_id, list(contact_ids))
-        contacts = (_decode(row["state"]) for row in rows)
-        return {contact.id: contact for contact in contacts}
+            rows = await connection.fetch(SQL["get_many"], workspace_id, list(wanted))
+            found = {row["contact_id"]: _decode(row["state"]) for row in rows}
+            if missing := wanted.difference(found):
+                rows = await connection.fetch(SQL["get_absorbed"], workspace_id, list(missing))
+                found |= {row["contact_id"]: _decode(row["state"]) for row in rows}
+        return found
 
     async def find_by(self, workspace_id: UUID, by: UpsertKind, key: str) -> list[UUID]:
         """Contacts with a key (of `input.upsert_key`), oldest first, deleted ones left out; at most `FOUND_MAX`."""

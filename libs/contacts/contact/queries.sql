@@ -7,9 +7,16 @@ FROM rm_contact.contact AS c
 WHERE c.workspace_id = $1 AND c.contact_id = $2
 
 -- get_many --
-SELECT c.state
+SELECT c.contact_id, c.state
 FROM rm_contact.contact AS c
 WHERE c.workspace_id = $1 AND c.contact_id = ANY ($2::uuid[])
+
+-- get_absorbed --
+-- Who stands for contacts that have no row of their own any more.
+SELECT m.contact_id, c.state
+FROM rm_contact.contact_member AS m
+JOIN rm_contact.contact AS c ON c.workspace_id = m.workspace_id AND c.contact_id = m.root_id
+WHERE m.workspace_id = $1 AND m.contact_id = ANY ($2::uuid[])
 
 -- counts --
 SELECT n.email_status, n.phone_status, n.contacts
@@ -17,32 +24,53 @@ FROM rm_contact.contact_count AS n
 WHERE n.workspace_id = $1 AND n.deleted = $2
 
 -- find_by_email --
--- Oldest first, as in the statements below. Many contacts can have the same e-mail or phone.
-SELECT c.contact_id
+-- Oldest first, as in the statements below. Many contacts can have the same e-mail or phone. A profile is found by what
+-- its contacts say themselves, too, shown or not.
+SELECT c.contact_id, c.created_at
 FROM rm_contact.contact AS c
 WHERE c.workspace_id = $1 AND c.email = $2 AND c.deleted_at IS NULL
-ORDER BY c.created_at, c.contact_id
+UNION
+SELECT c.contact_id, c.created_at
+FROM rm_contact.contact_member AS m
+JOIN rm_contact.contact AS c ON c.workspace_id = m.workspace_id AND c.contact_id = m.root_id
+WHERE m.workspace_id = $1 AND m.email = $2 AND c.deleted_at IS NULL
+ORDER BY created_at, contact_id
 LIMIT $3
 
 -- find_by_phone --
-SELECT c.contact_id
+SELECT c.contact_id, c.created_at
 FROM rm_contact.contact AS c
 WHERE c.workspace_id = $1 AND c.phone = $2 AND c.deleted_at IS NULL
-ORDER BY c.created_at, c.contact_id
+UNION
+SELECT c.contact_id, c.created_at
+FROM rm_contact.contact_member AS m
+JOIN rm_contact.contact AS c ON c.workspace_id = m.workspace_id AND c.contact_id = m.root_id
+WHERE m.workspace_id = $1 AND m.phone = $2 AND c.deleted_at IS NULL
+ORDER BY created_at, contact_id
 LIMIT $3
 
 -- find_by_external_id --
-SELECT c.contact_id
+SELECT c.contact_id, c.created_at
 FROM rm_contact.contact AS c
 WHERE c.workspace_id = $1 AND c.external_id = $2 AND c.deleted_at IS NULL
-ORDER BY c.created_at, c.contact_id
+UNION
+SELECT c.contact_id, c.created_at
+FROM rm_contact.contact_member AS m
+JOIN rm_contact.contact AS c ON c.workspace_id = m.workspace_id AND c.contact_id = m.root_id
+WHERE m.workspace_id = $1 AND m.external_id = $2 AND c.deleted_at IS NULL
+ORDER BY created_at, contact_id
 LIMIT $3
 
 -- find_by_messaging_id --
-SELECT c.contact_id
+SELECT c.contact_id, c.created_at
 FROM rm_contact.contact AS c
 WHERE c.workspace_id = $1 AND c.messaging_id = $2 AND c.deleted_at IS NULL
-ORDER BY c.created_at, c.contact_id
+UNION
+SELECT c.contact_id, c.created_at
+FROM rm_contact.contact_member AS m
+JOIN rm_contact.contact AS c ON c.workspace_id = m.workspace_id AND c.contact_id = m.root_id
+WHERE m.workspace_id = $1 AND m.messaging_id = $2 AND c.deleted_at IS NULL
+ORDER BY created_at, contact_id
 LIMIT $3
 
 -- walk --

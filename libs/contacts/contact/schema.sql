@@ -37,7 +37,7 @@ CREATE TABLE contact (
     state bytea NOT NULL,
     CONSTRAINT contact_pkey PRIMARY KEY (workspace_id, contact_id)
 ) WITH (fillfactor = 85);
-COMMENT ON TABLE contact IS 'Contacts by their own stream. No index may hold what most events change, so that most updates are HOT.';
+COMMENT ON TABLE contact IS 'Profiles: contacts that stand for themselves, and for those they absorbed. No index may hold what most events change, so that most updates are HOT.';
 COMMENT ON COLUMN contact.position IS 'Last event in this row.';
 COMMENT ON COLUMN contact.first_name IS 'Folded (contacts.folding), as are last_name, full_name, assignee, tags, categories and the texts in attributes.';
 COMMENT ON COLUMN contact.filed_name IS 'Last name, tab, first name: the order of an address book.';
@@ -46,6 +46,20 @@ COMMENT ON COLUMN contact.email_status IS 'NULL where there is no e-mail; the sa
 COMMENT ON COLUMN contact.channels IS 'Kinds of the connected channels, each once.';
 COMMENT ON COLUMN contact.search IS 'What the search box looks in (contacts.contact.search).';
 COMMENT ON COLUMN contact.state IS 'The folded contact as msgpack (contacts.contact.state).';
+
+CREATE TABLE contact_member (
+    workspace_id uuid NOT NULL,
+    contact_id uuid NOT NULL,
+    root_id uuid NOT NULL,
+    external_id text COLLATE "C",
+    messaging_id text COLLATE "C",
+    email text COLLATE "C",
+    phone text COLLATE "C",
+    state bytea NOT NULL,
+    CONSTRAINT contact_member_pkey PRIMARY KEY (workspace_id, contact_id)
+);
+COMMENT ON TABLE contact_member IS 'What merged contacts say themselves, the one that stands for the others included. Absorbed ones have no row in contact.';
+COMMENT ON COLUMN contact_member.root_id IS 'The contact that stands for it: itself, or one with a row in contact.';
 
 CREATE TABLE contact_recency (
     workspace_id uuid NOT NULL,

@@ -19,7 +19,7 @@ from eventstore.envelope import Metadata, RecordedEvent, Unreadable, new_id
 
 START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LIVE: Final = "rm_contact"
-TABLES: Final = ("contact", "contact_recency", "contact_count")
+TABLES: Final = ("contact", "contact_member", "contact_recency", "contact_count")
 
 
 class Log:
