@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from contacts import proof
+from contacts.activity import events as activity
+from contacts.activity.identity import IdentityProjection
+from contacts.activity.projection import ActivityProjection
 from contacts.consent import events as consent
 from contacts.contact import events as contact
 from contacts.contact.projection import ContactProjection
@@ -48,6 +51,7 @@ EVENT_TYPES: Final = (
     EventType("consent.category_unsubscribed", consent.CategoryUnsubscribed),
     EventType("proof.recorded", proof.ProofRecorded),
     EventType("proof.destroyed", proof.ProofDestroyed),
+    EventType("activity.recorded", activity.ActivityRecorded),
     EventType("workspace.created", workspace.WorkspaceCreated),
     EventType("workspace.settings_changed", workspace.WorkspaceSettingsChanged),
     EventType("workspace.key_issued", workspace.WorkspaceKeyIssued),
@@ -61,4 +65,9 @@ EVENT_TYPES: Final = (
 )
 CODEC: Final = Codec(EVENT_TYPES)
 #: Every read model, in the order they are built.
-PROJECTIONS: Final[tuple[Projection, ...]] = (ContactProjection(), SuppressionProjection())
+PROJECTIONS: Final[tuple[Projection, ...]] = (
+    ContactProjection(),
+    SuppressionProjection(),
+    ActivityProjection(),
+    IdentityProjection(),
+)

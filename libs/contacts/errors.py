@@ -245,6 +245,24 @@ class SuppressionNotFound(Refusal):
         self.suppression_id = suppression_id
 
 
+# -- activity ---------------------------------------------------------------------------------------------------------
+
+
+class ContactUnknown(Refusal):
+    """Nobody in the workspace is known by what the sender said."""
+
+    def __init__(self, tried: Iterable[str]) -> None:
+        self.tried = tuple(tried)
+        super().__init__(f"no contact of this workspace is known by this {' or '.join(self.tried)}")
+
+
+class ActivityAlreadyRecorded(Refusal):
+    """The sender used the id for something else before; what was recorded then stays as it is."""
+
+    def __init__(self) -> None:
+        super().__init__("something else was recorded under this source and id; each thing needs an id of its own")
+
+
 # -- workspace --------------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,9 @@ class Faults:
     def add(self, pointer: str, error: InvalidValue) -> None:
         self._found.append(InvalidField(pointer, error.reason, error.expected))
 
+    def add_all(self, invalid: InvalidInput) -> None:
+        self._found.extend(invalid.errors)
+
     def parse(self, pointer: str, parser: Callable[[Any], T], value: object) -> T | None:
         """The parsed value, or None where it was refused."""
         try:

@@ -13,6 +13,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from contacts.activity import events as activity
+from contacts.activity.kinds import Category, category_of
 from contacts.consent import events as consent
 from contacts.contact import events as contact
 from contacts.merge import events as merge
@@ -134,6 +136,16 @@ class ProofKept(_Data, frozen=True, kw_only=True, gc=False):
     """The proof of what was recorded of an address came or went. What it says is told to nobody."""
 
 
+class ActivityRecorded(_Data, frozen=True, kw_only=True, gc=False):
+    """Something a contact did, or that was done to reach it. `time` is when it happened; it may come late."""
+
+    kind: Annotated[str, Meta(description="`message.clicked`, `order.placed`, …")]
+    category: Annotated[Category, Meta(description="Where a timeline shows it.")]
+    source: Annotated[str, Meta(description="The service that saw it.")]
+    channel: Annotated[str, Meta(description="`email`, `sms`, …")] | UnsetType = UNSET
+    values: Values = UNSET
+
+
 class WorkspaceCreated(_Data, frozen=True, kw_only=True, gc=False):
     """A new workspace."""
 
@@ -246,6 +258,16 @@ def _address_fact(event: consent.ConsentEvent | suppression.SuppressionEvent, _:
     )
 
 
+def _activity(event: activity.ActivityRecorded, with_values: bool) -> ActivityRecorded:
+    return ActivityRecorded(
+        kind=event.kind,
+        category=category_of(event.kind),
+        source=event.source,
+        channel=event.data.get("channel", UNSET),
+        values=_all_values(event, with_values),
+    )
+
+
 def _settings(event: workspace.WorkspaceSettingsChanged, _: bool) -> WorkspaceSettingsChanged:
     return WorkspaceSettingsChanged(changed=_names(msgspec.to_builtins(event)))
 
@@ -331,6 +353,7 @@ MESSAGES: Final = (
     PublicMessage("consent.category_unsubscribed", "Somebody objected to a category", AddressFact, _address_fact),
     PublicMessage("proof.recorded", "A proof was recorded", ProofKept, lambda _e, _v: ProofKept()),
     PublicMessage("proof.destroyed", "Proof was destroyed", ProofKept, lambda _e, _v: ProofKept()),
+    PublicMessage("activity.recorded", "Something happened to a contact", ActivityRecorded, _activity),
     PublicMessage("workspace.created", "A workspace was created", WorkspaceCreated, lambda _e, _v: WorkspaceCreated()),
     PublicMessage("workspace.settings_changed", "Settings changed", WorkspaceSettingsChanged, _settings),
     PublicMessage("workspace.key_issued", "An API key was issued", WorkspaceKey, _key),

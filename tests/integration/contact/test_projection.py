@@ -64,7 +64,7 @@ def edited(**fields: Any) -> e.ContactDetailsChanged:
 
 def test_it_reads_every_event_of_a_contact() -> None:
     assert ContactProjection.types == {known.name for known in EVENT_TYPES if known.name.startswith("contact.")}
-    assert [projection.name for projection in PROJECTIONS] == ["contact", "suppression"]
+    assert ContactProjection.name in {projection.name for projection in PROJECTIONS}
 
 
 async def test_a_row_has_a_value_for_every_column_of_the_table(model: Model) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from contacts import proof
+from contacts.activity import events as activity
 from contacts.consent import events as consent
 from contacts.contact import events as contact
 from contacts.merge import events as merge
@@ -123,6 +124,14 @@ EVENTS: dict[str, msgspec.Struct] = {
         ),
     ),
     "proof.destroyed": proof.ProofDestroyed(),
+    "activity.recorded": activity.ActivityRecorded(
+        activity_id="secret-id",
+        kind="message.clicked",
+        occurred_at=NOW,
+        source="mailer",
+        addressed_as=activity.AddressedAs(by="email", value="secret@example.com", contact_id=uuid4()),
+        data={"channel": "email", "url": "https://secret.example.com", "properties": {"secret": "secret"}},
+    ),
     "workspace.created": workspace.WorkspaceCreated(name="Secretname"),
     "workspace.settings_changed": workspace.WorkspaceSettingsChanged(
         name="Secretname", default_region=Country("DE"), double_opt_in={"api": True}

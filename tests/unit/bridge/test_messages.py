@@ -43,7 +43,9 @@ def test_no_message_holds_personal_data_by_default(type_: str) -> None:
 
 #: Of merges there are only ids to tell.
 WITHOUT_VALUES = {"contact.merged", "contact.absorbed", "contact.unmerged", "contact.reinstated"}
-WITH_VALUES = [name for name in EVENTS if name.startswith("contact.") and name not in WITHOUT_VALUES]
+WITH_VALUES = [
+    name for name in EVENTS if name.startswith(("contact.", "activity.")) and name not in WITHOUT_VALUES
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("type_", WITH_VALUES)
