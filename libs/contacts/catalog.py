@@ -11,6 +11,7 @@ from contacts.activity.projection import ActivityProjection
 from contacts.consent import events as consent
 from contacts.contact import events as contact
 from contacts.contact.projection import ContactProjection
+from contacts.erasure import events as erasure
 from contacts.merge import events as merge
 from contacts.suppression import events as suppression
 from contacts.suppression.projection import SuppressionProjection
@@ -36,6 +37,8 @@ EVENT_TYPES: Final = (
     EventType("contact.absorbed", contact.ContactAbsorbed),
     EventType("contact.unmerged", contact.ContactUnmerged),
     EventType("contact.reinstated", contact.ContactReinstated),
+    EventType("contact.erased", contact.ContactErased),
+    EventType("erasure.completed", erasure.ErasureCompleted),
     EventType("merge.completed", merge.MergeCompleted),
     EventType("merge.reversed", merge.MergeReversed),
     EventType("suppression.address_blacklisted", suppression.AddressBlacklisted),

@@ -154,6 +154,14 @@ class AlreadyAbsorbed(Refusal):
         self.holder = holder
 
 
+class ErasureNotFound(Refusal):
+    """No such erasure in this workspace."""
+
+    def __init__(self, erasure_id: UUID) -> None:
+        super().__init__(f"erasure {erasure_id} does not exist")
+        self.erasure_id = erasure_id
+
+
 class MergeNotFound(Refusal):
     """No such merge in this workspace."""
 

@@ -82,7 +82,10 @@ class Rules(Protocol[C_contra, S]):
     def fold(self, state: S, recorded: RecordedEvent[Any]) -> S: ...
     def evolve(self, state: S, event: Any, at: datetime) -> S: ...
     def show(self, state: S, others: Mapping[UUID, S]) -> S:
-        """What is decided on and answered; `state` itself where there are no `others`."""
+        """What is decided on and answered; `state` itself where there are no `others`.
+
+        Raises the Refusal of a state that nothing can be asked of, and that no answer can show any more.
+        """
         ...
 
     def claims(self, before: S, after: S, others: Mapping[UUID, S]) -> Iterable[Claim]:

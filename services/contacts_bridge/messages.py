@@ -17,6 +17,7 @@ from contacts.activity import events as activity
 from contacts.activity.kinds import Category, category_of
 from contacts.consent import events as consent
 from contacts.contact import events as contact
+from contacts.erasure import events as erasure
 from contacts.merge import events as merge
 from contacts.suppression import events as suppression
 from contacts.workspace import events as workspace
@@ -107,6 +108,19 @@ class ContactReinstated(_Data, frozen=True, kw_only=True, gc=False):
 
     merge: UUID
     out_of: UUID
+
+
+class ContactErased(_Data, frozen=True, kw_only=True, gc=False):
+    """Nothing of this contact is left, and nothing will follow. Whoever keeps copies of its data erases them now."""
+
+    erasure: Annotated[UUID, Meta(description="The erasure; its certificate is kept by this id.")]
+    reason: Annotated[str, Meta(description="A code: `person_asked`, `retention`, …")]
+
+
+class ErasureCompleted(_Data, frozen=True, kw_only=True, gc=False):
+    """Contacts were erased together; each of them tells so itself as well."""
+
+    contacts: tuple[UUID, ...]
 
 
 class MergeCompleted(_Data, frozen=True, kw_only=True, gc=False):
@@ -240,6 +254,14 @@ def _reinstated(event: contact.ContactReinstated, _: bool) -> ContactReinstated:
     return ContactReinstated(merge=event.merge_id, out_of=event.out_of)
 
 
+def _erased(event: contact.ContactErased, _: bool) -> ContactErased:
+    return ContactErased(erasure=event.erasure_id, reason=event.reason)
+
+
+def _erasure_completed(event: erasure.ErasureCompleted, _: bool) -> ErasureCompleted:
+    return ErasureCompleted(contacts=event.contacts)
+
+
 def _merge_completed(event: merge.MergeCompleted, _: bool) -> MergeCompleted:
     return MergeCompleted(primary=event.primary, others=event.others)
 
@@ -338,6 +360,8 @@ MESSAGES: Final = (
     PublicMessage("contact.absorbed", "A contact was absorbed by another", ContactAbsorbed, _absorbed),
     PublicMessage("contact.unmerged", "Others came out of a contact again", ContactUnmerged, _unmerged),
     PublicMessage("contact.reinstated", "An absorbed contact is back", ContactReinstated, _reinstated),
+    PublicMessage("contact.erased", "A contact was erased", ContactErased, _erased),
+    PublicMessage("erasure.completed", "Contacts were erased", ErasureCompleted, _erasure_completed),
     PublicMessage("merge.completed", "Contacts were merged", MergeCompleted, _merge_completed),
     PublicMessage("merge.reversed", "Contacts came out of a merge", MergeReversed, _merge_reversed),
     PublicMessage("suppression.address_blacklisted", "An address is on the blacklist", AddressFact, _address_fact),

@@ -16,6 +16,10 @@ from contacts.values import AttributeValue, Country, Email, ExternalId, Language
 
 #: How a contact comes out of a merge: with everything it had absorbed before, or without.
 UnmergeMode: TypeAlias = Literal["subtree", "single"]
+#: Why a person's data was erased. Codes and no words, because they stay readable when nothing else does.
+ErasureReason: TypeAlias = Literal[
+    "person_asked", "consent_withdrawn", "objection", "no_longer_needed", "unlawful", "legal_obligation", "retention"
+]
 
 
 class _Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -238,6 +242,17 @@ class ContactReinstated(_Fact, frozen=True, kw_only=True):
     mode: UnmergeMode = "subtree"
 
 
+class ContactErased(_Fact, frozen=True, kw_only=True):
+    """The last event of a contact: its data key is gone, and with it what every earlier event said.
+
+    Stored readable, so it holds nothing personal.
+    """
+
+    #: The certificate is in the stream of this id.
+    erasure_id: UUID
+    reason: ErasureReason
+
+
 ContactEvent: TypeAlias = (
     ContactCreated
     | ContactDetailsChanged
@@ -254,4 +269,5 @@ ContactEvent: TypeAlias = (
     | ContactAbsorbed
     | ContactUnmerged
     | ContactReinstated
+    | ContactErased
 )

@@ -25,7 +25,7 @@ from eventstore.envelope import Appended, Claim, Metadata, RecordedEvent, Stream
 from eventstore.store import EventStore
 
 #: Raise it whenever `Contact` or its fold changes: snapshots of another schema are not read.
-SNAPSHOT_SCHEMA: Final = 2
+SNAPSHOT_SCHEMA: Final = 3
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +168,10 @@ class ContactRules:
         return evolve(state, event, at)
 
     def show(self, state: Contact, others: Mapping[UUID, Contact]) -> Contact:
+        """Raises ContactIsErased where something of it is gone: no answer of before can be given again."""
+        for contact in (state, *others.values()):
+            if contact.erased:
+                raise errors.ContactIsErased(contact.id)
         return view(state, others) if others else state
 
     def claims(self, before: Contact, after: Contact, others: Mapping[UUID, Contact] = NOTHING) -> Iterable[Claim]:

@@ -18,7 +18,9 @@ from eventstore.envelope import RecordedEvent, Stream, Unreadable
 from eventstore.store import POSITION_MAX, EventStore
 
 #: Present in every change and told by the entry itself.
-_TOLD_BY_ENTRY: Final = frozenset({"id", "version", "changed_at", "erased", "composition", "absorbed", "absorbed_by"})
+_TOLD_BY_ENTRY: Final = frozenset(
+    {"id", "version", "changed_at", "erased", "erased_by", "composition", "absorbed", "absorbed_by"}
+)
 _FIELDS: Final = tuple(name for name in Contact.__struct_fields__ if name not in _TOLD_BY_ENTRY)
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import msgspec
 
+from contacts.contact.events import ContactErased
 from contacts.contact.row import COLUMNS, Row, email_status, phone_status, row_of
 from contacts.contact.state import Contact, fold, initial
 from contacts.merge import rows
@@ -62,6 +63,7 @@ class ContactProjection(Projection):
             "contact.absorbed",
             "contact.unmerged",
             "contact.reinstated",
+            "contact.erased",
         }
     )
     schema_sql = files("contacts.contact").joinpath("schema.sql").read_text(encoding="utf-8")
@@ -123,7 +125,7 @@ def _fold(events: Iterable[RecordedEvent[Any]], known: dict[UUID, Contact]) -> I
 
 def _is_erased(contact: Touched, event: RecordedEvent[Any]) -> bool:
     """Whether the missing versions are those of a contact that was erased and so has no row."""
-    return contact.before is None and isinstance(event.event, Unreadable)
+    return contact.before is None and isinstance(event.event, Unreadable | ContactErased)
 
 
 def _row(contact: Touched) -> Row:

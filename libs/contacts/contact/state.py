@@ -75,6 +75,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     deletion_reason: str | None = None
     #: Some of its events can no longer be read: its data key was destroyed.
     erased: bool = False
+    #: The erasure that did it.
+    erased_by: UUID | None = None
     #: What it absorbed; None for nearly all contacts.
     composition: Composition | None = None
     #: The contact that stands for it, and the merge that made it so.
@@ -268,6 +270,17 @@ def _unreadable(contact: Contact, event: Unreadable, at: datetime) -> Contact:
     return replace(contact, version=contact.version + 1, created_at=created_at, changed_at=at, erased=True)
 
 
+def _erased(contact: Contact, event: e.ContactErased, at: datetime) -> Contact:
+    return Contact(
+        id=contact.id,
+        version=contact.version + 1,
+        created_at=contact.created_at,
+        changed_at=at,
+        erased=True,
+        erased_by=event.erasure_id,
+    )
+
+
 # A table instead of a chain of `isinstance`: replay of a whole log spends its time here. A test holds it complete.
 _EVOLVE: Final[dict[type, Callable[[Contact, Any, datetime], Contact]]] = {
     e.ContactCreated: _created,
@@ -285,5 +298,6 @@ _EVOLVE: Final[dict[type, Callable[[Contact, Any, datetime], Contact]]] = {
     e.ContactAbsorbed: _absorbed,
     e.ContactUnmerged: _unmerged,
     e.ContactReinstated: _reinstated,
+    e.ContactErased: _erased,
     Unreadable: _unreadable,
 }

@@ -12,6 +12,7 @@ from contacts import proof
 from contacts.activity import events as activity
 from contacts.consent import events as consent
 from contacts.contact import events as contact
+from contacts.erasure import events as erasure
 from contacts.merge import events as merge
 from contacts.suppression import events as suppression
 from contacts.values import Country, Email, ExternalId, Language, Phone, Tag, TimeZone
@@ -93,6 +94,15 @@ EVENTS: dict[str, msgspec.Struct] = {
         given={"tags\x1fsecret-tag": contact.Given(since=3, touched=2)},
     ),
     "contact.reinstated": contact.ContactReinstated(merge_id=uuid4(), out_of=uuid4(), mode="single"),
+    "contact.erased": contact.ContactErased(erasure_id=uuid4(), reason="person_asked"),
+    "erasure.completed": erasure.ErasureCompleted(
+        contact_id=uuid4(),
+        contacts=(uuid4(), uuid4()),
+        reason="person_asked",
+        streams=(
+            erasure.ErasedStream(category="contact", stream_id=uuid4(), events=3, first_position=7, last_position=11),
+        ),
+    ),
     "merge.completed": merge.MergeCompleted(primary=uuid4(), others=(uuid4(),), choices={"first_name": uuid4()}),
     "merge.reversed": merge.MergeReversed(
         contacts=(uuid4(),), out_of=uuid4(), mode="single", assigned={"first_name": uuid4()}

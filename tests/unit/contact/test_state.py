@@ -58,6 +58,7 @@ EXAMPLES: list[Any] = [
         given={"first_name": e.Given(since=2)},
     ),
     e.ContactReinstated(merge_id=MERGE, out_of=BEN, mode="single"),
+    e.ContactErased(erasure_id=MERGE, reason="person_asked"),
 ]
 
 
@@ -79,7 +80,7 @@ def test_an_event_is_the_same_after_the_log(event: Any) -> None:
 def test_any_events_in_any_order_can_be_folded(events: list[Any]) -> None:
     contact = nobody().given(*events).state
     assert contact.version == len(events)
-    assert contact.erased == any(isinstance(event, Unreadable) for event in events)
+    assert contact.erased == any(isinstance(event, Unreadable | e.ContactErased) for event in events)
     decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(contact), type=Contact)
     assert decoded == contact
 
