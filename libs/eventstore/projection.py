@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from eventstore.cipher import Keyring
     from eventstore.envelope import RecordedEvent
 
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -49,14 +50,25 @@ class Projection(Protocol):
     #: Secondary indexes: only CREATE [UNIQUE] INDEX statements, each ended by a semicolon at the end of a line. They
     #: may run in any order, in parallel, and after the rows are there.
     index_sql: str
+    #: Columns left out when a new build is compared with the live one. Streams may be applied in any order relative to
+    #: one another, so which event wrote a row last can differ where a row depends on several.
+    uncompared: frozenset[str] = frozenset({"position"})
 
     def key(self, event: RecordedEvent[Any]) -> UUID:
         """What is parked when an event fails: events of one key are applied in order, keys are independent.
 
         Must not look into `event.event` further than an `Unreadable` allows: it is also asked for events that could
-        not be decoded. A projection that overrides it cannot be split into slices.
+        not be decoded.
+
+        With the default, streams of different ids may be applied in any order relative to one another: slices run
+        apart, and a rebuild takes one stream after the other. A projection that overrides it always gets its events in
+        the order of the lane, and cannot be split into slices.
         """
         return event.stream_id
+
+    def bound(self, keyring: Keyring) -> Projection:
+        """The projection as it is to apply events; for those that need keyed digests to tell what belongs together."""
+        return self
 
     async def apply(
         self,
@@ -65,7 +77,7 @@ class Projection(Protocol):
         *,
         fresh: bool,
     ) -> None:
-        """Fold `events` (one lane, in order of position) per key in memory, then write all rows at once.
+        """Fold `events` (of one lane, in order of position) per key in memory, then write all rows at once.
 
         Runs inside the projector's transaction with `search_path` on the build; never commits. An event may carry
         `Unreadable` where its data key was destroyed. With `fresh` no row exists yet for any key of the batch, so that

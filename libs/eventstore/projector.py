@@ -58,7 +58,7 @@ class Projector:
         pace: Pace = DEFAULT_PACE, name: str | None = None,
     ) -> None:  # fmt: skip
         self._store = store
-        self._projections = {projection.name: projection for projection in projections}
+        self._projections = {projection.name: projection.bound(store.keyring) for projection in projections}
         name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         versions = {projection.name: projection.version for projection in self._projections.values()}
         self.worker = Worker(name, versions, pace.lease)

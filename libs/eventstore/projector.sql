@@ -301,7 +301,7 @@ SELECT projector.swap($1, $2)
 
 -- differences --
 SELECT d.table_name, d.old_rows, d.new_rows, d.sampled, d.differing
-FROM projector.differences($1, $2, $3) d
+FROM projector.differences($1, $2, $3, $4) d
 
 -- lock_live --
 -- Keeps the live build where it is until the end of the transaction.

@@ -34,7 +34,7 @@ class Replay:
     def __init__(self, connection: Connection, store: EventStore, projection: Projection) -> None:
         self.connection = connection
         self._store = store
-        self._projection = projection
+        self.projection = projection.bound(store.keyring)
         self._units: list[tuple[Applier, UnitReader]] = []
 
     async def take(self, build: Build) -> None:
@@ -42,8 +42,8 @@ class Replay:
         leases = await lease_build(self.connection, build.name, build.build, "rebuild", LEASE)
         self._units = [
             (
-                Applier(self.connection, self._projection, lease, lease.position),
-                UnitReader(self._store, lease.unit, self._projection.types),
+                Applier(self.connection, self.projection, lease, lease.position),
+                UnitReader(self._store, lease.unit, self.projection.types),
             )
             for lease in leases
         ]
@@ -67,7 +67,7 @@ class Replay:
         with rarely_collected():
             for applier, reader in self._units:
                 if applier.sliceable:
-                    await StreamLoad(self._store, applier, self._projection).run(connect, report)
+                    await StreamLoad(self._store, applier, self.projection).run(connect, report)
                 else:
                     await self._load_in_order(applier, reader, report)
 

@@ -46,7 +46,7 @@ async def verify(connect: Connect, replay: Replay, build: Build, more: Verify | 
             # The live build stands still or runs away: there is nothing to compare with, and waiting cures neither.
             live = None
             await transaction.start()
-        problems = await _differences(snapshot, live, build, replay.parked)
+        problems = await _differences(snapshot, live, build, replay)
         if more is not None:
             problems += await more(snapshot, live.schema_name if live else None, build.schema_name)
         await transaction.rollback()
@@ -112,17 +112,18 @@ async def _hold_level(connection: Connection, replay: Replay, name: str, *, equa
     return None
 
 
-async def _differences(snapshot: Connection, live: Build | None, build: Build, parked: int) -> list[str]:
+async def _differences(snapshot: Connection, live: Build | None, build: Build, replay: Replay) -> list[str]:
     """Against a live build of the same code; another version is expected to differ."""
     if live is None or live.code_version != build.code_version:
         return []
     parked_live: int = await snapshot.fetchval(SQL["count_parked"], live.name, live.build)
-    if parked > parked_live:
-        return [f"{parked} keys are parked, {parked_live} of the live build"]
+    if replay.parked > parked_live:
+        return [f"{replay.parked} keys are parked, {parked_live} of the live build"]
     if parked_live:
         return []  # rows of a parked key are behind, and a rebuild may be what heals it
     problems = []
-    for row in await snapshot.fetch(SQL["differences"], live.schema_name, build.schema_name, SAMPLE_ROWS):
+    uncompared = sorted(replay.projection.uncompared)
+    for row in await snapshot.fetch(SQL["differences"], live.schema_name, build.schema_name, SAMPLE_ROWS, uncompared):
         if row["old_rows"] != row["new_rows"]:
             problems.append(f"{row['table_name']}: {row['new_rows']} rows, live has {row['old_rows']}")
         if row["differing"]:

@@ -182,8 +182,8 @@ END
 $$;
 
 -- Compares two builds of the same code table by table: all row counts, and about p_sample rows of each table by primary
--- key. Meant for one snapshot in which both builds are equally far.
-CREATE FUNCTION projector.differences(p_old text, p_new text, p_sample integer)
+-- key, without some columns. Meant for one snapshot in which both builds are equally far.
+CREATE FUNCTION projector.differences(p_old text, p_new text, p_sample integer, p_uncompared text[])
 RETURNS TABLE (table_name text, old_rows bigint, new_rows bigint, sampled bigint, differing bigint)
 LANGUAGE plpgsql
 AS $$
@@ -211,10 +211,10 @@ BEGIN
         WHERE i.indrelid = format('%I.%I', p_new, table_name)::regclass AND i.indisprimary;
         IF v_key IS NOT NULL AND old_rows > 0 THEN
             EXECUTE format(
-                'SELECT count(*), count(*) FILTER (WHERE to_jsonb(o) IS DISTINCT FROM to_jsonb(n)) '
+                'SELECT count(*), count(*) FILTER (WHERE to_jsonb(o) - $1 IS DISTINCT FROM to_jsonb(n) - $1) '
                 'FROM (SELECT * FROM %I.%I TABLESAMPLE BERNOULLI (%s)) o LEFT JOIN %I.%I n USING (%s)',
                 p_old, table_name, least(100, 100.0 * p_sample / old_rows), p_new, table_name, v_key
-            ) INTO sampled, differing;
+            ) INTO sampled, differing USING p_uncompared;
         END IF;
         RETURN NEXT;
     END LOOP;
