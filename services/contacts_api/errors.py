@@ -62,6 +62,7 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     domain.ContactAlreadyExists: EXISTS,
     domain.ContactIsDeleted: DELETED,
     domain.ContactIsErased: ERASED,
+    domain.ErasureNotFound: NOT_FOUND,
     domain.IdentityMissing: REFUSED,
     domain.ExternalIdRequired: REFUSED,
     domain.ConsentNotAttested: REFUSED,

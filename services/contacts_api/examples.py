@@ -121,6 +121,17 @@ HISTORY: Final[dict[str, Any]] = {
     "total": {"count": 1, "exact": True},
 }
 REASONS: Final[dict[str, Any]] = {"with a reason": {"reason": "asked for it on the phone"}}
+ERASURES: Final[dict[str, Any]] = {"the person asked": {"confirm": True, "reason": "person_asked"}}
+ERASURE: Final[dict[str, Any]] = {
+    "id": "01989f1e-7a10-7c3e-a2d4-5b1e8c9f0a11",
+    "contact": ID,
+    "contacts": [ID],
+    "reason": "person_asked",
+    "erased_at": CREATED_AT,
+    "actor": "key:mzxw6ytboi",
+    "position": POSITION,
+    "streams": [{"category": "contact", "id": ID, "events": 1, "first_position": "0.7", "last_position": "0.7"}],
+}
 TAGS: Final[dict[str, Any]] = {"two tags": {"tags": ["vip", "newsletter"]}}
 CHANNELS: Final[dict[str, Any]] = {
     "a push token": {

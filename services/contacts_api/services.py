@@ -20,6 +20,7 @@ from contacts.consent.reading import Standings
 from contacts.contact.commands import UpsertKind
 from contacts.contact.handler import ContactHandler, FindContact
 from contacts.contact.queries import ContactQueries
+from contacts.erasure.handler import ErasureHandler
 from contacts.facts import Facts
 from contacts.suppression.handler import SuppressionHandler
 from contacts.suppression.queries import SuppressionQueries
@@ -50,6 +51,7 @@ class Services:
     workspaces: Workspaces
     workspace_handler: WorkspaceHandler
     contact_handler: ContactHandler
+    erasure_handler: ErasureHandler
     contact_queries: ContactQueries
     address_keys: AddressKeys
     facts: Facts
@@ -101,6 +103,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             workspaces=workspaces,
             workspace_handler=workspace_handler,
             contact_handler=contact_handler,
+            erasure_handler=ErasureHandler(store, components, facts, keys),
             contact_queries=queries,
             address_keys=keys,
             facts=facts,

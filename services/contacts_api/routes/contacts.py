@@ -12,6 +12,7 @@ from contacts.contact import history
 from contacts.contact import input as parse
 from contacts.contact.commands import UpsertKind
 from contacts.contact.input import ContactInput, NewContactInput
+from contacts.contact.state import Contact
 from contacts.errors import (
     ClaimTakenRefusal,
     ConsentNotAttested,
@@ -40,6 +41,7 @@ from contacts_api.conventions import (
 )
 from contacts_api.endpoint import KIB, MERGE_PATCH_TYPES, Endpoint, Nothing, Returns, endpoint
 from contacts_api.request import Call
+from contacts_api.services import Services
 from contacts_api.views import ContactSelection, ContactView, contact_view, selected
 
 TAG: Final = "Contacts"
@@ -109,7 +111,7 @@ async def create_contact(call: Call[Nothing, Nothing, NewContactInput]) -> Answe
         Returns(200, "The contact", (ContactView, ContactSelection), COMMAND_HEADERS, examples.CONTACT),
         Returns(304, "The version is the one in `If-None-Match`", headers=COMMAND_HEADERS),
     ),
-    refuses=(ContactNotFound,),
+    refuses=(ContactNotFound, ContactIsErased),
 )
 async def read_contact(call: Call[ContactPath, ContactReading, Nothing]) -> Answer:
     """Read a contact, as it is or as it was.
@@ -121,13 +123,15 @@ async def read_contact(call: Call[ContactPath, ContactReading, Nothing]) -> Answ
     fields = selected_fields(call.query.fields)
     if call.query.as_of is None:
         position = await shown_position(call, call.query.min_position)
-        contact = await services.contact_queries.get(workspace_id, contact_id)
+        contact = await _present(services, workspace_id, contact_id)
     else:
         # The log itself is asked, so there is nothing to wait for; a position that is none is refused all the same.
         call.min_position(call.query.min_position)
         moment = await position_of(call, call.query.as_of)
         position = f"{services.store.lane_of(workspace_id)}.{moment}"
         contact = await history.as_of(services.store, workspace_id, contact_id, position=moment)
+        if contact.erased:
+            raise ContactIsErased(contact_id)
         contact = await services.standings.with_standing(workspace_id, contact, position=moment)
     tag = etag(contact.version)
     # The version is that of the contact alone: how its addresses stand changes without it.
@@ -183,6 +187,17 @@ async def upsert_contact(call: Call[ContactKey, Nothing, NewContactInput]) -> An
     if not outcome.created:
         return await contact_answer(call, 200, outcome)
     return (await contact_answer(call, 201, outcome)).header(b"location", f"/v1/contacts/{outcome.contact_id}")
+
+
+async def _present(services: Services, workspace_id: UUID, contact_id: UUID) -> Contact:
+    """As the read model has it. Raises ContactNotFound, ContactIsErased."""
+    try:
+        return await services.contact_queries.get(workspace_id, contact_id)
+    except ContactNotFound:
+        # An erased contact has no row: only the log still knows that there was one.
+        if (await services.contact_handler.load(workspace_id, contact_id)).erased:
+            raise ContactIsErased(contact_id) from None
+        raise
 
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (create_contact, read_contact, edit_contact, upsert_contact)

@@ -22,6 +22,8 @@ MATRIX: Final = {
     ("DELETE", "/v1/contacts/{contact_id}"): "OMA",
     ("PUT", "/v1/contacts/by/{by}/{value}"): "OMA",
     ("POST", "/v1/contacts/{contact_id}/restore"): "OMA",
+    ("POST", "/v1/contacts/{contact_id}/erase"): "O",
+    ("GET", "/v1/erasures/{erasure_id}"): "OU",
     ("POST", "/v1/contacts/{contact_id}/block"): "OMA",
     ("POST", "/v1/contacts/{contact_id}/unblock"): "OMA",
     ("POST", "/v1/contacts/{contact_id}/tags"): "OMA",
@@ -77,7 +79,7 @@ async def keys(tenant: Tenant) -> dict[str, str]:
     return {role: await tenant.key(role) for role in ROLES}
 
 
-NAMED: Final = ("value", "key", "member_id", "key_id", "suppression_id")
+NAMED: Final = ("value", "key", "member_id", "key_id", "suppression_id", "erasure_id")
 
 
 def address(endpoint: Endpoint, contact_id: UUID) -> str:

@@ -25,6 +25,8 @@ CONTRACT: Final = {
     "/v1/contacts/{contact_id}": "GET PATCH DELETE",
     "/v1/contacts/by/{by}/{value}": "PUT",
     "/v1/contacts/{contact_id}/restore": "POST",
+    "/v1/contacts/{contact_id}/erase": "POST",
+    "/v1/erasures/{erasure_id}": "GET",
     "/v1/contacts/{contact_id}/block": "POST",
     "/v1/contacts/{contact_id}/unblock": "POST",
     "/v1/contacts/{contact_id}/blacklist": "POST",
