@@ -12,9 +12,12 @@ from uuid import UUID
 
 import msgspec
 
+from contacts.addresses import AddressKeys
+from contacts.consent.record import CATEGORIES as ADDRESS_CATEGORIES
+from contacts.contact import standings
 from contacts.contact.events import ContactErased
 from contacts.contact.row import COLUMNS, Row, email_status, phone_status, row_of
-from contacts.contact.state import Contact, fold, initial
+from contacts.contact.state import CATEGORY, Contact, fold, initial
 from contacts.merge import rows
 from contacts.merge.rows import Touched
 from eventstore.envelope import Unreadable
@@ -22,6 +25,7 @@ from eventstore.projection import PoisonedEvent, Projection
 from eventstore.sql import load
 
 if TYPE_CHECKING:
+    from eventstore.cipher import Keyring
     from eventstore.envelope import RecordedEvent
     from eventstore.projection import Connection
 
@@ -64,26 +68,55 @@ class ContactProjection(Projection):
             "contact.unmerged",
             "contact.reinstated",
             "contact.erased",
+            *standings.TYPES,
         }
     )
-    schema_sql = files("contacts.contact").joinpath("schema.sql").read_text(encoding="utf-8")
+    schema_sql = "\n".join(
+        files("contacts.contact").joinpath(file).read_text(encoding="utf-8")
+        for file in ("schema.sql", "standing_schema.sql")
+    )
     index_sql = files("contacts.contact").joinpath("indexes.sql").read_text(encoding="utf-8")
 
+    def __init__(self, keys: AddressKeys | None = None) -> None:
+        """`keys` make the digests by which facts about addresses are found; without them only tables can be made."""
+        self._bound_keys = keys
+
+    def bound(self, keyring: Keyring) -> ContactProjection:
+        return ContactProjection(AddressKeys(keyring.hmac))
+
+    @property
+    def _keys(self) -> AddressKeys:
+        assert self._bound_keys is not None, "a projection that applies events was bound to a keyring"
+        return self._bound_keys
+
     async def apply(self, connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool) -> None:
-        known = await _known(connection, events, fresh=fresh)
-        touched = [contact for contact in _fold(events, known) if contact.position]
-        merged = [contact for contact in touched if contact.merged]
-        if merged:
-            touched = [contact for contact in touched if not contact.merged] + await rows.regroup(connection, merged)
+        said = [event for event in events if event.category in ADDRESS_CATEGORIES]
+        own = [event for event in events if event.category == CATEGORY] if said else events
+        await standings.lock(connection, alone=bool(said))
+        changed = await standings.record_facts(connection, said)
+        touched = await self._touched(connection, own, fresh=fresh) if own else []
+        restood = await standings.stand(connection, touched, changed, self._keys)
         new = [contact for contact in touched if contact.before is None and contact.visible]
-        changed = [contact for contact in touched if contact.before is not None and contact.visible]
+        present = [contact for contact in touched if contact.before is not None and contact.visible]
         if len(new) >= COPY_MIN:
             await _copy(connection, new)
         else:
-            changed += new
-        await _upsert(connection, changed)
+            present += new
+        await _upsert(connection, present)
+        await standings.restand(connection, restood)
         await _hide(connection, [contact for contact in touched if contact.before and not contact.visible])
-        await _count(connection, touched)
+        await _count(connection, [*touched, *restood])
+
+    async def _touched(
+        self, connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool
+    ) -> list[Touched]:
+        known = await _known(connection, events, fresh=fresh)
+        touched = [contact for contact in _fold(events, known) if contact.position]
+        await standings.link(connection, touched, self._keys)
+        merged = [contact for contact in touched if contact.merged]
+        if merged:
+            return [contact for contact in touched if not contact.merged] + await rows.regroup(connection, merged)
+        return touched
 
 
 async def _known(connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool) -> dict[UUID, Contact]:

@@ -53,7 +53,8 @@ COLUMNS: Final = (
 #: A value for each of `COLUMNS`. A plain tuple: a rebuild makes one for every contact there is.
 Row: TypeAlias = tuple[object, ...]
 
-_state: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
+#: A contact as the column `state` has it, with how it stands.
+encode_state: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _json: Final = msgspec.json.Encoder().encode
 
 
@@ -94,16 +95,20 @@ def row_of(contact: Contact, workspace_id: UUID, position: int) -> Row:
         tuple(sorted({channel.kind for channel in contact.channels})) if contact.channels else (),
         _attributes(contact.attributes) if contact.attributes else "{}",
         search_text(contact, full_name),
-        _state(contact),
+        encode_state(contact),
     )
 
 
 def email_status(contact: Contact) -> str | None:
-    return ACTIVE if contact.email else None
+    if not contact.email:
+        return None
+    return contact.standing.email.status if contact.standing and contact.standing.email else ACTIVE
 
 
 def phone_status(contact: Contact) -> str | None:
-    return ACTIVE if contact.phone else None
+    if not contact.phone:
+        return None
+    return contact.standing.phone.status if contact.standing and contact.standing.phone else ACTIVE
 
 
 def _folded(texts: Iterable[str]) -> tuple[str, ...]:

@@ -200,5 +200,6 @@ def _member(contact: Contact, workspace_id: UUID, root_id: UUID) -> tuple[object
         contact.messaging_id,
         email_normal(contact.email) if contact.email else None,
         contact.phone,
-        _encode(contact),
+        # How it stands is said of the profile alone.
+        _encode(replace(contact, standing=None) if contact.standing else contact),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -137,10 +137,22 @@ class People:
 
 
 @pytest.fixture
-async def process(module_database: str) -> AsyncIterator[Process]:
-    store = await EventStore.open(module_database, codec=CODEC, keyring=KEYRING, pool_size=4)
-    yield Process.on(store, module_database)
-    await store.close()
+async def open_process() -> AsyncIterator[Callable[[str], Awaitable[Process]]]:
+    """Opens processes on a database, and closes them."""
+    stores: list[EventStore] = []
+
+    async def open_(database: str) -> Process:
+        stores.append(await EventStore.open(database, codec=CODEC, keyring=KEYRING, pool_size=4))
+        return Process.on(stores[-1], database)
+
+    yield open_
+    for store in stores:
+        await store.close()
+
+
+@pytest.fixture
+async def process(module_database: str, open_process: Callable[[str], Awaitable[Process]]) -> Process:
+    return await open_process(module_database)
 
 
 @pytest.fixture

@@ -15,11 +15,15 @@ from contacts.contact.events import ContactEvent
 from contacts.contact.projection import ContactProjection
 from contacts.contact.queries import ContactQueries
 from eventstore import builds
+from eventstore.cipher import Keyring
 from eventstore.envelope import Metadata, RecordedEvent, Unreadable, new_id
 
 START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LIVE: Final = "rm_contact"
-TABLES: Final = ("contact", "contact_member", "contact_recency", "contact_count")
+TABLES: Final = (
+    "contact", "contact_member", "contact_recency", "contact_count", "contact_address", "address_record",
+)  # fmt: skip
+KEYRING: Final = Keyring.from_secret(b"a master secret of the tests, 32+ bytes")
 
 
 class Log:
@@ -62,7 +66,7 @@ class Model:
     def __init__(self, projector: asyncpg.Connection, readers: asyncpg.Pool) -> None:
         self.projector = projector
         self.readers = readers
-        self.projection = ContactProjection()
+        self.projection = ContactProjection().bound(KEYRING)
         self.queries = ContactQueries(readers, b"sixteen bytes ok")
 
     async def apply(

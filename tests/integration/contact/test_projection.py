@@ -62,8 +62,9 @@ def edited(**fields: Any) -> e.ContactDetailsChanged:
 # -- what it is made of -----------------------------------------------------------------------------------------------
 
 
-def test_it_reads_every_event_of_a_contact() -> None:
-    assert ContactProjection.types == {known.name for known in EVENT_TYPES if known.name.startswith("contact.")}
+def test_it_reads_every_event_of_a_contact_and_of_its_addresses() -> None:
+    categories = ("contact.", "suppression.", "consent.", "proof.")
+    assert ContactProjection.types == {known.name for known in EVENT_TYPES if known.name.startswith(categories)}
     assert ContactProjection.name in {projection.name for projection in PROJECTIONS}
 
 
