@@ -163,7 +163,7 @@ def _write_settings(lease: timedelta) -> dict[str, str]:
         "idle_in_transaction_session_timeout": lease_ms,
         "lock_timeout": lease_ms,
         # Rows and checkpoint are lost together by a crash of the server, and applied again from the log, which is
-        # flushed: see decisions/read-models-do-not-wait-for-the-disk.md.
+        # flushed: see decisions/0006-read-models-do-not-wait-for-the-disk.md.
         "synchronous_commit": "off",
         "jit": "off",
     }
