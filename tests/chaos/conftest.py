@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 
@@ -13,3 +14,10 @@ from tests.chaos.support.report import Report
 def chaos_report(request: pytest.FixtureRequest) -> Callable[[str], Report]:
     """`chaos_report("R1")`: a report with the seed of this run; `finish()` it when everything held."""
     return lambda guarantee: Report(guarantee, request.node.user_properties)
+
+
+@pytest.fixture
+def server_thread() -> Iterator[Executor]:
+    """Where servers are started again without holding up the loop: they end with the thread that started them."""
+    with ThreadPoolExecutor(1) as thread:
+        yield thread

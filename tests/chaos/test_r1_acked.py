@@ -13,7 +13,7 @@ import asyncio
 import random
 import subprocess
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from uuid import UUID
 
 import asyncpg
@@ -47,7 +47,9 @@ BACK_WITHIN_S = 30.0
 class Rig:
     """A cluster to be killed, a store that may be closed with it, and the writers."""
 
-    def __init__(self, postgres: Postgres, database: str, store_type: type[EventStore], seed: int) -> None:
+    def __init__(
+        self, postgres: Postgres, thread: Executor, database: str, store_type: type[EventStore], seed: int
+    ) -> None:
         self.journal = Journal()
         self.kills = 0
         self._postgres = postgres
@@ -59,8 +61,7 @@ class Rig:
         self._writers = [
             Writer(self.journal, lambda: self.store, workspace, self._random.getrandbits(32)) for _ in range(WRITERS)
         ]
-        # One thread that lives as long as the rig: the server ends with the thread that started it.
-        self._thread = ThreadPoolExecutor(1)
+        self._thread = thread
 
     async def open(self) -> EventStore:
         return await self._store_type.open(self._postgres.url(self._database), codec=CODEC, keyring=keyring())
@@ -76,12 +77,6 @@ class Rig:
             self._stop.set()
             async with asyncio.timeout(BACK_WITHIN_S):
                 await asyncio.gather(*tasks)
-
-    async def close(self) -> None:
-        """Ends the server as well, which belongs to this rig's thread by now."""
-        await self.store.close()
-        await self._in_thread(self._postgres.stop)
-        self._thread.shutdown()
 
     async def _round(self) -> None:
         wanted = self.journal.counts["operations acked"] + ACKS_PER_ROUND
@@ -136,7 +131,7 @@ def check_pages(postgres: Postgres) -> None:
 
 
 @pytest.fixture
-def cluster(private_postgres: Callable[..., Postgres]) -> Postgres:
+def cluster(server_thread: Executor, private_postgres: Callable[..., Postgres]) -> Postgres:
     """With a second database for the planted bug."""
     postgres = private_postgres()
     servers.create_database(postgres.url("postgres"), PLANTED, template="template0")
@@ -145,30 +140,27 @@ def cluster(private_postgres: Callable[..., Postgres]) -> Postgres:
 
 
 async def test_no_acked_append_is_lost_when_postgres_is_killed(
-    cluster: Postgres, chaos_report: Callable[[str], Report]
+    cluster: Postgres, server_thread: Executor, chaos_report: Callable[[str], Report]
 ) -> None:
     report = chaos_report("R1")
-    rig = Rig(cluster, USER, EventStore, report.seed)
+    rig = Rig(cluster, server_thread, USER, EventStore, report.seed)
     await rig.run(ROUNDS, lambda number: check_pages(cluster) if number % AMCHECK_EVERY == AMCHECK_EVERY - 1 else None)
     assert await broken_promises(rig.store, rig.journal) == [], f"seed {report.seed}"
     check_pages(cluster)
-    await rig.close()
-    cluster.start()
+    await rig.store.close()
     assert sum(outcome is Outcome.OK for outcome in rig.journal.outcomes.values()) >= ROUNDS * ACKS_PER_ROUND
     report.add({"kills": rig.kills, "lost": 0, **rig.journal.counts})
-    report.add({"planted bug caught after kills": await kills_until_caught(cluster, report.seed)})
+    report.add({"planted bug caught after kills": await kills_until_caught(cluster, server_thread, report.seed)})
     report.finish()
 
 
-async def kills_until_caught(postgres: Postgres, seed: int) -> int:
-    rig = Rig(postgres, PLANTED, HastyStore, seed)
-    try:
-        for _ in range(PLANTED_ROUNDS_MAX):
-            rig._stop.clear()
-            await rig.run(1)
-            if await broken_promises(rig.store, rig.journal):
-                return rig.kills
-            await rig.store.close()
-    finally:
-        await rig.close()
+async def kills_until_caught(postgres: Postgres, thread: Executor, seed: int) -> int:
+    rig = Rig(postgres, thread, PLANTED, HastyStore, seed)
+    for _ in range(PLANTED_ROUNDS_MAX):
+        rig._stop.clear()
+        await rig.run(1)
+        caught = bool(await broken_promises(rig.store, rig.journal))
+        await rig.store.close()
+        if caught:
+            return rig.kills
     raise AssertionError(f"an appender that answers before the commit was not noticed in {rig.kills} kills")
