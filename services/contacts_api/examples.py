@@ -214,6 +214,7 @@ VERDICTS: Final[dict[str, Any]] = {
         {"allowed": True, "reason": None, "position": POSITION},
     ]
 }
+LEDGERS: Final[dict[str, Any]] = {"an e-mail": {"channel": "email", "address": "ada@example.com"}}
 LINKS: Final[dict[str, Any]] = {
     "for two messages": {
         "base_url": "https://mail.example.com",

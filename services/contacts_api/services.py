@@ -14,6 +14,7 @@ from contacts.addresses import AddressKeys
 from contacts.catalog import CODEC
 from contacts.consent.double_opt_in import DoubleOptIn
 from contacts.consent.handler import ConsentHandler
+from contacts.consent.ledger import LedgerKey, Ledgers
 from contacts.consent.links import UnsubscribeLinks
 from contacts.consent.may_send import MaySend
 from contacts.consent.reading import Standings
@@ -61,6 +62,7 @@ class Services:
     standings: Standings
     may_send: MaySend
     unsubscribe_links: UnsubscribeLinks
+    ledgers: Ledgers
     progress: Progress
     #: Sessions of `rollbook_reader`.
     pool: asyncpg.Pool
@@ -113,6 +115,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             standings=Standings(store, components, keys),
             may_send=MaySend(store, components, keys),
             unsubscribe_links=UnsubscribeLinks(keyring.hmac("unsubscribe", "links")),
+            ledgers=Ledgers(store, LedgerKey(keyring)),
             progress=progress,
             pool=pool,
         )

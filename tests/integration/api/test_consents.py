@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import uuid4
 
 import httpx2
 import pytest
 
+from contacts.consent import verify
 from tests.integration.api.conftest import Api, Tenant
 
 PROOF = {"text": "Yes, send me news", "form_version": "7", "ip": "192.0.2.1"}
@@ -240,3 +242,27 @@ async def test_contacts_of_a_source_with_double_opt_in_wait_to_be_confirmed(api:
     confirmed = await act(tenant, contact, "confirm", proof=PROOF)
     assert confirmed.json()["email_status"]["status"] == "active"
     assert confirmed.json()["consents"]["email"] == "subscribed"
+
+
+async def test_a_ledger_is_exported_and_verified_offline(tenant: Tenant) -> None:
+    email = some_email()
+    contact = await tenant.contact(email=email)
+    await act(tenant, contact, "consents", channel="email", status="subscribed", proof=PROOF)
+    await act(tenant, contact, "unsubscribe", reason="answered STOP")
+    await act(tenant, contact, "blacklist", reason="bounced")
+    exported = await tenant.owner.get(f"/v1/contacts/{contact['id']}/ledger")
+    assert (exported.status_code, exported.headers["Content-Type"]) == (200, "application/jsonl")
+    lines = exported.content.rstrip(b"\n").split(b"\n")
+    assert verify.verify(lines).startswith("6 entries")
+    entries = [json.loads(line) for line in lines[1:-1]]
+    assert [entry["event"] for entry in entries if not entry["kind"].endswith("_proof")] == [
+        "consent.granted",
+        "consent.withdrawn",
+        "suppression.address_blacklisted",
+    ]
+    assert entries[1]["data"]["proof"]["ip"] == "192.0.2.1"
+    by_address = await tenant.owner.post("/v1/consent-ledgers", json={"channel": "email", "address": email.upper()})
+    assert by_address.content.split(b"\n")[1].partition(b'"previous"')[0] == lines[1].partition(b'"previous"')[0]
+    assert (await tenant.owner.get(f"/v1/contacts/{uuid4()}/ledger")).status_code == 404
+    nobody = await tenant.owner.post("/v1/consent-ledgers", json={"channel": "email", "address": some_email()})
+    assert verify.verify(nobody.content.rstrip(b"\n").split(b"\n")).startswith("0 entries")

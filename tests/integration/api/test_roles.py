@@ -45,6 +45,8 @@ MATRIX: Final = {
     ("DELETE", "/v1/suppressions/{suppression_id}"): "OM",
     ("POST", "/v1/may-send"): "OMAU",
     ("POST", "/v1/unsubscribe-links"): "OMAU",
+    ("GET", "/v1/contacts/{contact_id}/ledger"): "OMAU",
+    ("POST", "/v1/consent-ledgers"): "OMAU",
     ("GET", "/v1/attributes"): "OMAU",
     ("POST", "/v1/attributes"): "OM",
     ("PATCH", "/v1/attributes/{key}"): "OM",

@@ -54,7 +54,7 @@ CONTRACT: Final = {
 }
 
 #: What a POST only asks, and what a mail provider sends, who knows no header of ours; a repeat changes nothing.
-QUESTIONS: Final = {"POST /v1/may-send", "POST /v1/unsubscribe-links", "POST /unsubscribe/{token}"}
+QUESTIONS: Final = {"POST /v1/may-send", "POST /v1/unsubscribe-links", "POST /v1/consent-ledgers", "POST /unsubscribe/{token}"}
 
 DOCUMENT = describe(ENDPOINTS)
 SHOWN = [endpoint for endpoint in ENDPOINTS if endpoint.in_schema]
