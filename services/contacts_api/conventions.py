@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -69,7 +70,14 @@ async def contact_answer(call: Call[Any, Any, Any], status: int, outcome: Outcom
     )
     answer = json_answer(status, contact_view(contact))
     answer.header(b"etag", etag(outcome.version))
+    leads_to(answer, getattr(call.path, "contact_id", None), outcome.contact_id)
     return answer.header(b"rollbook-position", outcome.appended.token)
+
+
+def leads_to(answer: Answer, asked: UUID | None, answered: UUID) -> None:
+    """Says where the contact is to be found that stands for the one asked for."""
+    if asked is not None and asked != answered:
+        answer.header(b"content-location", f"/v1/contacts/{answered}")
 
 
 def workspace_answer(status: int, view: object, outcome: WorkspaceOutcome) -> Answer:

@@ -40,6 +40,8 @@ DELETED: Final = Kind("contact-deleted", 409, "The contact is deleted")
 EXISTS: Final = Kind("already-exists", 409, "This exists already, and is another one")
 LAST_OWNER: Final = Kind("last-owner", 409, "A workspace keeps at least one owner")
 CONTENDED: Final = Kind("contended", 409, "Others kept changing the same thing")
+BLOCKED: Final = Kind("contact-blocked", 409, "The contact is blocked")
+ABSORBED: Final = Kind("already-absorbed", 409, "Another contact stands for this one")
 OBJECTION_STANDS: Final = Kind("objection-stands", 409, "An objection stands that this cannot end")
 ERASED: Final = Kind("contact-erased", 410, "The contact's personal data is gone for good")
 PRECONDITION_FAILED: Final = Kind("precondition-failed", 412, "The version has moved on")
@@ -75,6 +77,11 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     domain.ObjectionOfOtherSpelling: OBJECTION_STANDS,
     domain.SuppressedElsewhere: OBJECTION_STANDS,
     domain.SuppressionNotFound: NOT_FOUND,
+    domain.ContactIsBlocked: BLOCKED,
+    domain.MergedWithItself: REFUSED,
+    domain.AlreadyAbsorbed: ABSORBED,
+    domain.MergeNotFound: NOT_FOUND,
+    domain.NotInMerge: REFUSED,
     domain.VersionMismatch: PRECONDITION_FAILED,
     domain.TooContended: CONTENDED,
     domain.IdempotencyKeyReused: KEY_REUSED,

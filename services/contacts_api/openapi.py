@@ -49,12 +49,18 @@ REQUEST_HEADERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "Rollbook-Min-Position": ("Wait until the answer shows this position.", _POSITION),
 }
 RESPONSE_HEADERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "Content-Location": (
+        "Address of the contact that is answered, where another one stands for the one asked for (a merge).",
+        {"type": "string", "format": "uri-reference"},
+    ),
     "ETag": ("The version, to be sent as `If-Match`.", {"type": "string", "examples": ['"3"']}),
     "Location": ("Address of what was created.", {"type": "string", "format": "uri-reference"}),
     "Rollbook-Position": ("Where the change stands in the log, or up to where the answer has seen it.", _POSITION),
     "Retry-After": ("Seconds to wait before trying again.", {"type": "integer", "minimum": 0}),
     "WWW-Authenticate": ("What credentials are taken.", _TEXT),
 }
+#: Headers that only some answers of a kind have.
+SOMETIMES: Final = frozenset({"Content-Location"})
 _KIND_HEADERS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 
@@ -216,7 +222,7 @@ def _problem_response(status: int, kinds: list[Kind], schemas: _Schemas) -> dict
 
 def _headers(names: Iterable[str]) -> dict[str, Any]:
     return {
-        name: {"description": description, "schema": schema, "required": True}
+        name: {"description": description, "schema": schema, "required": name not in SOMETIMES}
         for name in names
         for description, schema in (RESPONSE_HEADERS[name],)
     }

@@ -232,8 +232,8 @@ def contact_view(contact: Contact) -> ContactView:
         changed_at=contact.changed_at,
         deleted_at=contact.deleted_at,
         deletion_reason=contact.deletion_reason,
-        merged_into=None,
-        absorbed=(),
+        merged_into=contact.absorbed_into,
+        absorbed=contact.absorbed,
     )
 
 

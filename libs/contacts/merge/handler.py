@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -18,7 +18,8 @@ from contacts.execution import ATTEMPTS_MAX, EPOCH, Request, kept_with_key, reca
 from contacts.merge.commands import MergeCommand, MergeContacts, UnmergeContacts
 from contacts.merge.component import Components
 from contacts.merge.decider import Plan, decide_merge, decide_unmerge, leaving
-from contacts.merge.edits import own_at
+from contacts.merge.edits import edits, own_at
+from contacts.merge.preview import MergePreview, UnmergePreview, merge_preview
 from contacts.merge.profile import Profile, after, profiles_of
 from contacts.merge.state import CATEGORY, Merge, evolve, fold, initial
 from eventstore.envelope import Appended, Claim, Metadata, Stream, StreamWrite, Write
@@ -49,6 +50,11 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     def states(self, at: datetime) -> dict[UUID, Contact]:
         """Own states of everybody concerned after the plan, recorded `at`."""
         return after(self.profiles, self.plan.contacts, at)
+
+    def outcome(self, root_id: UUID) -> Profile:
+        """What a contact that stands for itself then will be, as if it happened now."""
+        states = self.states(datetime.now(UTC))
+        return next(profile for profile in profiles_of(states) if profile.root.id == root_id)
 
 
 class MergeHandler:
@@ -92,6 +98,31 @@ class MergeHandler:
         if not merge.exists:
             raise errors.MergeNotFound(merge_id)
         return merge
+
+    async def preview_merge(self, command: MergeContacts) -> MergePreview:
+        """What it would come to now. Raises what it would be refused for."""
+        situation = await self._plan_merge(command)
+        named = {contact: profile for profile in situation.profiles.values() for contact in _ids(profile)}
+        primary = named[command.primary]
+        merged = dict.fromkeys(named[other].root.id for other in command.others if named[other] is not primary)
+        others = [situation.profiles[root] for root in merged]
+        return merge_preview(primary, others, situation.outcome(primary.root.id), command.choices)
+
+    async def preview_unmerge(self, command: UnmergeContacts) -> UnmergePreview:
+        """The same for an unmerge, with the edits that could be assigned."""
+        situation = await self._plan_unmerge(command)
+        contacts = leaving(command, situation.merge)
+        if not contacts:
+            return UnmergePreview(mode=command.mode, now=None, remaining=None, leaving=(), edits=())
+        [profile] = situation.profiles.values()
+        found = edits(profile, contacts[0], await self.before(command.workspace_id, profile, contacts[0]))
+        return UnmergePreview(
+            mode=command.mode,
+            now=profile.shown,
+            remaining=situation.outcome(profile.root.id).shown,
+            leaving=tuple(situation.outcome(contact).shown for contact in contacts),
+            edits=tuple(sorted(found.values(), key=lambda edit: edit.field)),
+        )
 
     async def plan(self, command: MergeCommand) -> Situation:
         """What the command would do now, decided as `execute` decides it. Raises what it would be refused for."""
@@ -191,6 +222,10 @@ class MergeHandler:
         merge_id, version = recalled(kept, request)
         merge = await self._load(workspace_id, merge_id, version)
         return Outcome(merge=merge, appended=appended, created=_created(merge, appended), replayed=True)
+
+
+def _ids(profile: Profile) -> Iterable[UUID]:
+    return (member.id for member in profile.members)
 
 
 def _created(merge: Merge, appended: Appended) -> bool:

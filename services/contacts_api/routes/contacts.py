@@ -35,6 +35,7 @@ from contacts_api.conventions import (
     changed,
     contact_answer,
     etag,
+    leads_to,
     position_of,
     selected_fields,
     shown_position,
@@ -48,12 +49,14 @@ TAG: Final = "Contacts"
 #: Room for thousands of custom attributes, in bytes.
 CONTACT_BYTES_MAX: Final = 1024 * KIB
 COMMAND_HEADERS: Final = ("ETag", "Rollbook-Position")
+#: Of what addresses one contact: another one may stand for it.
+CONTACT_HEADERS: Final = (*COMMAND_HEADERS, "Content-Location")
 EDITING: Final = ("Idempotency-Key", "If-Match")
 #: What a change of any contact can be refused for.
 CHANGE_REFUSALS: Final = (ContactNotFound, ContactIsDeleted, ContactIsErased, InvalidInput, TooContended)
 #: What a profile can be refused for.
 PROFILE_REFUSALS: Final = (ClaimTakenRefusal, ExternalIdRequired, IdentityMissing, InvalidInput, TooMany)
-CHANGED: Final = Returns(200, "The contact as it is now", ContactView, COMMAND_HEADERS, examples.CONTACT)
+CHANGED: Final = Returns(200, "The contact as it is now", ContactView, CONTACT_HEADERS, examples.CONTACT)
 
 
 class ContactPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,16 +111,16 @@ async def create_contact(call: Call[Nothing, Nothing, NewContactInput]) -> Answe
     tag=TAG,
     takes=("Rollbook-Min-Position", "If-None-Match"),
     returns=(
-        Returns(200, "The contact", (ContactView, ContactSelection), COMMAND_HEADERS, examples.CONTACT),
-        Returns(304, "The version is the one in `If-None-Match`", headers=COMMAND_HEADERS),
+        Returns(200, "The contact", (ContactView, ContactSelection), CONTACT_HEADERS, examples.CONTACT),
+        Returns(304, "The version is the one in `If-None-Match`", headers=CONTACT_HEADERS),
     ),
     refuses=(ContactNotFound, ContactIsErased),
 )
 async def read_contact(call: Call[ContactPath, ContactReading, Nothing]) -> Answer:
     """Read a contact, as it is or as it was.
 
-    A deleted contact is shown too; `deleted_at` says so. With `as_of` the contact is folded from its events up to that
-    moment.
+    A deleted contact is shown too; `deleted_at` says so. A contact that was merged into another leads to that one,
+    which `Content-Location` names. With `as_of` the contact is folded from its events up to that moment.
     """
     services, workspace_id, contact_id = call.services, call.caller.workspace_id, call.path.contact_id
     fields = selected_fields(call.query.fields)
@@ -137,6 +140,7 @@ async def read_contact(call: Call[ContactPath, ContactReading, Nothing]) -> Answ
     # The version is that of the contact alone: how its addresses stand changes without it.
     known = contact.standing is None and call.is_known(tag)
     answer = Answer(304) if known else json_answer(200, selected(contact_view(contact), fields))
+    leads_to(answer, contact_id, contact.id)
     return answer.header(b"etag", tag).header(b"rollbook-position", position)
 
 

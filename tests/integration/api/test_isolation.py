@@ -39,6 +39,8 @@ async def victim(api: Api) -> dict[str, Any]:
     key = (await owner.post("/v1/keys", json={"name": CANARY, "role": "agent"})).json()
     listed_address = {"channel": "email", "address": f"{CANARY}.listed@example.com", "reason": CANARY}
     suppression = (await owner.post("/v1/suppressions", json=listed_address)).json()
+    absorbed = await tenant.contact()
+    merge = (await owner.post("/v1/merges", json={"primary": contact["id"], "others": [absorbed["id"]]})).json()
     await tenant.contact()
     listed = await owner.get("/v1/contacts", params={"limit": 1})
     return {
@@ -47,6 +49,8 @@ async def victim(api: Api) -> dict[str, Any]:
         "deleted_id": deleted["id"],
         "key_id": key["key_id"],
         "suppression_id": suppression["id"],
+        "absorbed_id": absorbed["id"],
+        "merge_id": merge["id"],
         "cursor": listed.json()["next_cursor"],
         "position": listed.headers["Rollbook-Position"],
     }
@@ -70,7 +74,7 @@ async def intruders(api: Api) -> list[httpx2.AsyncClient]:
     return [tenant.client(key) for key in keys]
 
 
-NAMED: Final = ("contact_id", "value", "tag", "key", "member_id", "key_id", "token", "suppression_id")
+NAMED: Final = ("contact_id", "value", "tag", "key", "member_id", "key_id", "token", "suppression_id", "merge_id")
 
 
 def fingerprint(answer: httpx2.Response, *ids: str) -> tuple[int, str]:
@@ -103,7 +107,10 @@ async def test_foreign_ids_are_answered_exactly_as_absent_ones(
             continue
         body = next(iter(endpoint.examples.values()), None)
         query = "?reason=x" if endpoint.method == "DELETE" and endpoint.name == "delete_contact" else ""
-        for foreign in (victim["contact_id"], victim["deleted_id"], victim["key_id"], victim["suppression_id"], CANARY):
+        for foreign in (
+            victim["contact_id"], victim["deleted_id"], victim["key_id"], victim["suppression_id"],
+            victim["absorbed_id"], victim["merge_id"], CANARY,
+        ):  # fmt: skip
             absent = str(uuid4()) if len(foreign) == 36 else "q" * len(foreign)
             answers = []
             for id_ in (foreign, absent):

@@ -39,6 +39,11 @@ MATRIX: Final = {
     ("POST", "/v1/contacts/{contact_id}/clear-spam"): "OM",
     ("POST", "/v1/contacts/{contact_id}/confirm"): "OM",
     ("POST", "/v1/contacts/{contact_id}/consents"): "OMA",
+    ("POST", "/v1/merges/preview"): "OM",
+    ("POST", "/v1/merges"): "OM",
+    ("GET", "/v1/merges/{merge_id}"): "OMAU",
+    ("POST", "/v1/merges/{merge_id}/unmerge/preview"): "OM",
+    ("POST", "/v1/merges/{merge_id}/unmerge"): "OM",
     ("GET", "/v1/suppressions"): "OMAU",
     ("GET", "/v1/suppressions/{suppression_id}"): "OMAU",
     ("POST", "/v1/suppressions"): "OMA",
@@ -81,7 +86,7 @@ async def keys(tenant: Tenant) -> dict[str, str]:
     return {role: await tenant.key(role) for role in ROLES}
 
 
-NAMED: Final = ("value", "key", "member_id", "key_id", "suppression_id", "erasure_id")
+NAMED: Final = ("value", "key", "member_id", "key_id", "suppression_id", "erasure_id", "merge_id")
 
 
 def address(endpoint: Endpoint, contact_id: UUID) -> str:

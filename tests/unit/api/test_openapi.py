@@ -43,7 +43,9 @@ CONTRACT: Final = {
     "/v1/contacts/{contact_id}/tags": "POST",
     "/v1/contacts/{contact_id}/tags/{tag}": "DELETE",
     "/v1/contacts/{contact_id}/channels": "POST",
+    "/v1/contacts/{contact_id}/activity": "GET",
     "/v1/contacts/{contact_id}/history": "GET",
+    "/v1/activity": "POST",
     "/v1/attributes": "GET POST",
     "/v1/settings": "GET PATCH",
     "/v1/members": "GET POST",
@@ -54,7 +56,14 @@ CONTRACT: Final = {
 }
 
 #: What a POST only asks, and what a mail provider sends, who knows no header of ours; a repeat changes nothing.
-QUESTIONS: Final = {"POST /v1/may-send", "POST /v1/unsubscribe-links", "POST /v1/consent-ledgers", "POST /unsubscribe/{token}"}
+QUESTIONS: Final = {
+    "POST /v1/may-send",
+    "POST /v1/unsubscribe-links",
+    "POST /v1/consent-ledgers",
+    "POST /unsubscribe/{token}",
+    "POST /v1/merges/preview",
+    "POST /v1/merges/{merge_id}/unmerge/preview",
+}
 
 DOCUMENT = describe(ENDPOINTS)
 SHOWN = [endpoint for endpoint in ENDPOINTS if endpoint.in_schema]
