@@ -222,3 +222,23 @@ LINKS: Final[dict[str, Any]] = {
     },
     "to leave one category": {"base_url": "https://mail.example.com", "category": "weekly", "contacts": [ID]},
 }
+OTHER_ID: Final = "01936f5e-9d4b-7c32-8e5f-6a7b8c9d0e1f"
+MERGE_ID: Final = "01936f61-1a2b-7c3d-8e4f-5a6b7c8d9e0f"
+MERGES: Final[dict[str, Any]] = {
+    "two contacts": {"primary": ID, "others": [OTHER_ID]},
+    "with choices": {"primary": ID, "others": [OTHER_ID], "choices": {"first_name": OTHER_ID, "phone": ID}},
+}
+MERGE: Final[dict[str, Any]] = {
+    "id": MERGE_ID,
+    "primary": ID,
+    "others": [OTHER_ID],
+    "merged": [OTHER_ID],
+    "choices": {"first_name": OTHER_ID},
+    "merged_at": CREATED_AT,
+    "reversals": [],
+}
+UNMERGES: Final[dict[str, Any]] = {
+    "all of the merge": {"mode": "subtree"},
+    "one, alone": {"contacts": [OTHER_ID], "mode": "single"},
+    "with an edit": {"contacts": [OTHER_ID], "assign": {"phone": OTHER_ID}},
+}

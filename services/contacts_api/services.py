@@ -23,6 +23,7 @@ from contacts.contact.handler import ContactHandler, FindContact
 from contacts.contact.queries import ContactQueries
 from contacts.erasure.handler import ErasureHandler
 from contacts.facts import Facts
+from contacts.merge.handler import MergeHandler
 from contacts.suppression.handler import SuppressionHandler
 from contacts.suppression.queries import SuppressionQueries
 from contacts.workspace.bootstrap import bootstrap
@@ -63,6 +64,7 @@ class Services:
     may_send: MaySend
     unsubscribe_links: UnsubscribeLinks
     ledgers: Ledgers
+    merge_handler: MergeHandler
     progress: Progress
     #: Sessions of `rollbook_reader`.
     pool: asyncpg.Pool
@@ -116,6 +118,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             may_send=MaySend(store, components, keys),
             unsubscribe_links=UnsubscribeLinks(keyring.hmac("unsubscribe", "links")),
             ledgers=Ledgers(store, LedgerKey(keyring)),
+            merge_handler=MergeHandler(store, components),
             progress=progress,
             pool=pool,
         )
