@@ -70,7 +70,7 @@ def apply(record: AddressRecord, recorded: RecordedEvent[Any]) -> AddressRecord:
     reasons = record.reasons
     if isinstance(event, ProofDestroyed):
         reasons = {category: words for category, words in reasons.items() if category != recorded.category}
-    return replace(record, reasons=_standing(record, reasons)) if reasons else record
+    return replace(record, reasons=_standing(record, reasons)) if record.reasons else record
 
 
 def _with_reason(record: AddressRecord, category: str, event: ProofRecorded) -> AddressRecord:

@@ -1,0 +1,196 @@
+"""R10: erased means unrecoverable. Canary persons are erased, then every byte that is left is searched for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import string
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from contacts.contact.projection import ContactProjection
+from eventstore.verify import verify_chain
+from rollbook.embedded.nats import Nats
+from rollbook.embedded.postgres import Postgres
+from tests.chaos.support.report import Report, figure
+from tests.chaos.support.traces import Traces, checkpoint, forms, sweep
+from tests.integration.api.conftest import Tenant, running_api
+from tests.integration.bridge.rig import Rig
+
+pytestmark = pytest.mark.chaos
+
+PERSONS = figure(12, 10_000)
+SURVIVORS = 3
+#: That of every canary: phones need not be unique.
+PHONE = "+48229876543"
+
+
+class Town:
+    """A whole installation with canary persons and others, to be stopped and searched."""
+
+    def __init__(self, tenant: Tenant, rig: Rig, postgres: Postgres, mark: str) -> None:
+        self.tenant = tenant
+        self.rig = rig
+        self.postgres = postgres
+        self.mark = mark
+        self.canaries: list[str] = []
+        self.survivors: list[str] = []
+        self.keys: list[bytes] = []
+
+    async def settle(self, persons: int) -> None:
+        """Everything that keeps personal data gets some of each canary."""
+        for number in range(persons):
+            contact = await self.tenant.contact(**self._person(number))
+            self.canaries.append(contact["id"])
+            url = f"/v1/contacts/{contact['id']}"
+            for answer in (
+                await self.tenant.owner.patch(url, json={"last_name": f"{self.mark}ska {number}"}),
+                await self.tenant.owner.post(f"{url}/tags", json={"tags": [f"{self.mark}-tag-{number}"]}),
+                await self.tenant.owner.post(f"{url}/block", json={"reason": f"{self.mark} was rude"}),
+                await self.tenant.owner.post(
+                    f"{url}/blacklist", json={"channel": "email", "reason": f"{self.mark} asked for it"}
+                ),
+            ):
+                assert answer.is_success, answer.text
+            await self.tenant.visible(answer)
+        for number in range(SURVIVORS):
+            self.survivors.append((await self.tenant.contact(email=f"stays-{number}@example.com"))["id"])
+
+    def _person(self, number: int) -> dict[str, Any]:
+        mark = self.mark
+        return {
+            "email": f"{mark}.{number}@example.com",
+            "first_name": f"Łucja {mark} é",
+            "phone": PHONE,
+            "external_id": f"{mark}-{number}",
+            "address": {"street": f"ul. {mark.upper()} {number}", "city": "Łódź"},
+            "channels": [{"kind": "telegram", "token": f"{mark}{number}"}],
+        }
+
+    async def erase(self) -> None:
+        async with self.superuser() as connection:
+            rows = await connection.fetch(
+                "SELECT wrapped FROM keys.subject_keys WHERE subject_id = ANY ($1::uuid[])", self.canaries
+            )
+        self.keys = [row["wrapped"] for row in rows]
+        assert len(self.keys) == len(self.canaries)
+        body = {"confirm": True, "reason": "person_asked"}
+        answers = [await self.tenant.owner.post(f"/v1/contacts/{each}/erase", json=body) for each in self.canaries]
+        assert {answer.status_code for answer in answers} == {200}
+        answer = answers[-1]
+        await self.tenant.visible(answer)
+        await self.rig.caught_up(timeout_s=60)
+        # Read by another projector than the one that `visible` waits for.
+        suppressions = {"Rollbook-Min-Position": answer.headers["Rollbook-Position"]}
+        assert (await self.tenant.owner.get("/v1/suppressions", headers=suppressions)).status_code == 200
+
+    @contextlib.asynccontextmanager
+    async def superuser(self) -> AsyncIterator[asyncpg.Connection]:
+        connection = await asyncpg.connect(self.postgres.url())
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def tables(self) -> dict[str, str]:
+        """Tables and indexes by file."""
+        async with self.superuser() as connection:
+            rows = await connection.fetch(
+                "SELECT pg_relation_filepath(oid) AS file, oid::regclass::text AS name FROM pg_class"
+                " WHERE relkind IN ('r', 'i', 't', 'm')"
+            )
+        return {row["file"]: row["name"] for row in rows}
+
+    async def traces(self) -> Counter[str]:
+        """Of the persons and of their keys in PostgreSQL's folder, which stays open meanwhile."""
+        async with self.superuser() as connection:
+            await checkpoint(connection)
+        return await asyncio.to_thread(Traces([*marks(self.mark), *self.keys]).find, self.postgres.data)
+
+
+def by_place(when: str, traces: Counter[str]) -> dict[str, int]:
+    in_wal = sum(hits for file, hits in traces.items() if file.startswith("pg_wal/"))
+    return {f"in tables {when}": traces.total() - in_wal, f"in WAL {when}": in_wal}
+
+
+def marks(mark: str) -> list[bytes]:
+    return [form for text in (mark, PHONE.removeprefix("+48")) for form in forms(text)]
+
+
+@contextlib.asynccontextmanager
+async def town(postgres: Postgres, nats: Nats, mark: str) -> AsyncIterator[Town]:
+    async with running_api(postgres.url()) as api, contextlib.AsyncExitStack() as stack:
+        tenant = await api.tenant()
+        rig = Rig(api.services.store, nats, stack)
+        rig.start(rig.relay())
+        yield Town(tenant, rig, postgres, mark)
+
+
+async def test_nothing_of_an_erased_person_can_be_found_in_any_byte_that_is_left(
+    private_postgres: Callable[..., Postgres],
+    private_nats: Callable[..., Nats],
+    chaos_report: Callable[[str], Report],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    report = chaos_report("R10")
+    mark = "zq" + "".join(random.Random(report.seed).choices(string.ascii_lowercase, k=10))
+    postgres, nats = (await asyncio.to_thread(private_postgres), await asyncio.to_thread(private_nats))
+    async with town(postgres, nats, mark) as place:
+        await place.settle(PERSONS)
+        async with place.superuser() as connection:
+            await connection.execute("ANALYZE")
+        report.add({"persons": PERSONS, **by_place("before", await place.traces())})
+        assert report.counts["in tables before"] > PERSONS, "the search finds nothing where there is something"
+        await place.erase()
+        report.add(by_place("right after", await place.traces()))
+        async with place.superuser() as connection:
+            await connection.execute("VACUUM")
+            report.add(by_place("after VACUUM", await place.traces()))
+            await sweep(connection)
+        await everything_else_is_there(place)
+        tables = await place.tables()
+    await asyncio.to_thread(postgres.stop)
+    await asyncio.to_thread(nats.stop)
+    left = Traces([*marks(mark), *place.keys]).find(postgres.data, postgres.log, nats.folder)
+    report.add({"left": left.total()})
+    assert not left, {tables.get(file, file): hits for file, hits in left.items()}
+    assert mark not in caplog.text.lower()
+    report.add({"found of a planted bug": await with_a_projection_that_does_not_hear_of_erasures(
+        await asyncio.to_thread(private_postgres), await asyncio.to_thread(private_nats), mark, monkeypatch
+    )})  # fmt: skip
+    assert report.counts["found of a planted bug"]
+    report.finish()
+
+
+async def everything_else_is_there(place: Town) -> None:
+    report = await verify_chain(place.rig.store.pool, 0)
+    assert (report.first_bad_position, report.reason) == (None, None)
+    listed = (await place.tenant.owner.get("/v1/contacts")).json()
+    assert {item["id"] for item in listed["items"]} == set(place.survivors)
+    assert (await place.tenant.owner.get("/v1/contacts/counts")).json()["total"] == SURVIVORS
+    for canary in place.canaries:
+        assert (await place.tenant.owner.get(f"/v1/contacts/{canary}")).status_code == 410
+    verdicts = await place.tenant.owner.post(
+        "/v1/may-send", json={"channel": "email", "addresses": [f"{place.mark}.0@example.com"]}
+    )
+    assert verdicts.json()["items"][0]["allowed"] is False, "an objection ended with the person it was of"
+
+
+async def with_a_projection_that_does_not_hear_of_erasures(
+    postgres: Postgres, nats: Nats, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> int:
+    monkeypatch.setattr(ContactProjection, "types", ContactProjection.types - {"contact.erased"})
+    async with town(postgres, nats, mark) as place:
+        await place.settle(2)
+        await place.erase()
+        async with place.superuser() as connection:
+            await sweep(connection)
+    await asyncio.to_thread(postgres.stop)
+    return Traces(marks(mark)).find(Path(postgres.data)).total()
