@@ -20,8 +20,8 @@ from eventstore.store import EventStore
 from eventstore.verify import verify_chain
 from rollbook.embedded.postgres import USER, Postgres, children
 from tests.chaos.support.proxy import Cut, Proxy
+from tests.integration.eventstore.appending import LANE_LOCK, LANE_UNLOCK, waiting_for_lane
 from tests.integration.eventstore.conftest import OpenStore, superuser
-from tests.integration.eventstore.test_append import LANE_LOCK, LANE_UNLOCK, waiting_for_lane
 from tests.support import servers
 from tests.support.sample import Noted, stream_of, texts, write
 from tests.support.waiting import until
