@@ -77,6 +77,8 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     domain.ObjectionOfOtherSpelling: OBJECTION_STANDS,
     domain.SuppressedElsewhere: OBJECTION_STANDS,
     domain.SuppressionNotFound: NOT_FOUND,
+    domain.ContactUnknown: NOT_FOUND,
+    domain.ActivityAlreadyRecorded: EXISTS,
     domain.ContactIsBlocked: BLOCKED,
     domain.MergedWithItself: REFUSED,
     domain.AlreadyAbsorbed: ABSORBED,

@@ -242,3 +242,78 @@ UNMERGES: Final[dict[str, Any]] = {
     "one, alone": {"contacts": [OTHER_ID], "mode": "single"},
     "with an edit": {"contacts": [OTHER_ID], "assign": {"phone": OTHER_ID}},
 }
+ACTIVITY: Final[dict[str, Any]] = {
+    "a click": {
+        "items": [
+            {
+                "id": "0197b0e0-8c3a",
+                "source": "mailer",
+                "type": "message.clicked",
+                "time": CREATED_AT,
+                "contact": {"email": "zoe@example.com"},
+                "data": {"channel": "email", "message_name": "Spring", "url": "https://example.com/spring"},
+            }
+        ]
+    },
+    "an order and a message": {
+        "items": [
+            {
+                "id": "4711-3",
+                "source": "shop",
+                "type": "order.delivered",
+                "time": "2026-11-22T10:30:00+01:00",
+                "contact": {"external_id": "customer-4711"},
+                "data": {
+                    "external_id": "4711",
+                    "amount": 59.8,
+                    "currency": "EUR",
+                    "status": "delivered",
+                    "items": [{"name": "Rain coat", "quantity": 2, "price": 29.9}],
+                },
+            },
+            {
+                "id": "t-81",
+                "source": "desk",
+                "type": "conversation.message_in",
+                "time": CREATED_AT,
+                "contact": {"channel": {"kind": "telegram", "token": "81234567"}, "phone": "+48 22 123 45 67"},
+                "data": {"channel": "telegram", "preview": "Where is my coat?"},
+            },
+        ]
+    },
+}
+ACTIVITY_REPORT: Final[dict[str, Any]] = {
+    "items": [
+        {"outcome": "recorded", "contact_id": ID, "problem": None},
+        {
+            "outcome": "refused",
+            "contact_id": None,
+            "problem": {
+                "type": "urn:rollbook:problem:invalid-value",
+                "title": "A value has the right type and still cannot be",
+                "status": 422,
+                "detail": "/items/1/data/channel: is missing",
+                "errors": [{"detail": "is missing; expected a value", "pointer": "/items/1/data/channel"}],
+            },
+        },
+    ],
+    "counts": {"recorded": 1, "duplicate": 0, "dropped": 0, "refused": 1},
+}
+ACTIVITY_PAGE: Final[dict[str, Any]] = {
+    "items": [
+        {
+            "id": "0197b0e0-8c3a",
+            "source": "mailer",
+            "type": "message.clicked",
+            "category": "campaigns",
+            "time": CREATED_AT,
+            "recorded_at": "2026-11-22T09:30:02Z",
+            "contact_id": ID,
+            "addressed_to": ID,
+            "addressed_as": {"by": "email", "value": "zoe@example.com", "channel": None, "application": None},
+            "data": {"channel": "email", "message_name": "Spring", "url": "https://example.com/spring"},
+        }
+    ],
+    "next_cursor": None,
+    "total": {"count": 1, "exact": True},
+}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from contacts import attributes, values
+from contacts.activity.kinds import FAMILIES, Data
 from contacts.contact import decider
 
 
@@ -22,6 +25,21 @@ _CHANNEL_KIND: Final = _text(
 _CHANNEL_TOKEN: Final = _text("The push token, or the person's id on that channel.", values.TOKEN_MAX, "81234567")
 _APPLICATION: Final = _text("The application, bot or page it belongs to.", values.LINE_MAX, "shop")
 _DAYS: Final = {"minimum": 0, "maximum": 36_500}
+
+
+def _activity_data() -> str:
+    """The fields of every type of activity, from the types themselves."""
+    lines = ["The fields of the type, and whatever else in `properties`. By type (`!` is required):"]
+    for family_name, family in FAMILIES.items():
+        for name, type_ in {**family.kinds, **({"*": family.other} if family.other else {})}.items():
+            lines.append(f"- `{family_name}.{name}`: {', '.join(_fields_of(type_))}")
+    return "\n".join(lines)
+
+
+def _fields_of(type_: type[Data]) -> list[str]:
+    fields = [field for field in msgspec.structs.fields(type_) if field.name != "properties"]
+    return [f"`{field.name}{'!' if field.required else ''}`" for field in fields]
+
 
 _PROFILE: Final[dict[str, dict[str, Any]]] = {
     "external_id": _text("The contact's key in the caller's system; unique.", values.EXTERNAL_ID_MAX, "customer-4711"),
@@ -80,6 +98,7 @@ FIELDS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "by": {"description": "What the contact is known by."},
         "value": _text("Percent-encoded; a phone in any spelling.", 255, "zoe@example.com"),
     },
+    "ActivityInput": {"data": {"description": _activity_data()}},
     "SettingsInput": {
         "name": _text("Of the workspace.", values.NAME_MAX, "Shop"),
         "default_region": {**_COUNTRY, "description": "Whose national phone numbers are meant without a +."},

@@ -31,6 +31,7 @@ BATCH_SIZE: Final = Histogram(
     "rollbook_append_batch_commands", "Commands in one commit of the log", ("lane",), buckets=_SIZES
 )
 EVENTS: Final = Counter("rollbook_append_events_total", "Events appended to the log", ("lane",))
+ACTIVITY: Final = Counter("rollbook_activity_total", "Inbound activities by what became of them", ("outcome",))
 HEAD: Final = Gauge("rollbook_append_position", "Last position this process appended", ("lane",))
 
 

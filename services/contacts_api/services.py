@@ -10,6 +10,9 @@ from uuid import UUID
 
 import asyncpg
 
+from contacts.activity.handler import ActivityHandler
+from contacts.activity.matching import CaughtUpLookUp, Matcher
+from contacts.activity.queries import ActivityQueries, MatchQueries
 from contacts.addresses import AddressKeys
 from contacts.catalog import CODEC
 from contacts.consent.double_opt_in import DoubleOptIn
@@ -65,6 +68,8 @@ class Services:
     unsubscribe_links: UnsubscribeLinks
     ledgers: Ledgers
     merge_handler: MergeHandler
+    activity_handler: ActivityHandler
+    activity_queries: ActivityQueries
     progress: Progress
     #: Sessions of `rollbook_reader`.
     pool: asyncpg.Pool
@@ -101,6 +106,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             store, find=_finder(queries, progress, settings.position_wait_s), beside=DoubleOptIn(facts, keys)
         )
         components = contact_handler.components
+        look_up = CaughtUpLookUp(MatchQueries(pool), progress, settings.position_wait_s)
         yield Services(
             settings=settings,
             store=store,
@@ -119,6 +125,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             unsubscribe_links=UnsubscribeLinks(keyring.hmac("unsubscribe", "links")),
             ledgers=Ledgers(store, LedgerKey(keyring)),
             merge_handler=MergeHandler(store, components),
+            activity_handler=ActivityHandler(store, components, Matcher(store, look_up)),
+            activity_queries=ActivityQueries(pool, keyring.hmac("cursor", "activity")),
             progress=progress,
             pool=pool,
         )

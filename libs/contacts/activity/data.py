@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -30,7 +30,7 @@ KEY_MAX: Final = 100
 _UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def parse_data(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
+def parse_data(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     """As it is stored. Raises InvalidInput with pointers from `/data` on."""
     fault = Faults()
     plain = _plain(data, "/data", 1, fault)
@@ -88,13 +88,13 @@ def _plain(value: Any, pointer: str, depth: int, fault: Faults) -> Any:
     except InvalidValue as error:
         fault.add(pointer, error)
         return None
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return dict(_plain_members(value, pointer, depth, fault))
     return [_plain(item, f"{pointer}/{n}", depth + 1, fault) for n, item in enumerate(value)]
 
 
 def _plain_members(
-    members: Mapping[str, Any], pointer: str, depth: int, fault: Faults
+    members: dict[str, Any], pointer: str, depth: int, fault: Faults
 ) -> Iterator[tuple[str, Any]]:  # fmt: skip
     for key, value in members.items():
         try:

@@ -1,10 +1,13 @@
 -- Writes of the activity read model. Names are unqualified: the projector sets search_path to the build.
 
 -- missing --
--- Which of these tables are not there.
+-- Which of these tables are not there. Asked of the catalogue itself: `to_regclass` may answer from before the lock.
 SELECT t.name
 FROM unnest($1::text[]) AS t (name)
-WHERE to_regclass(t.name) IS NULL
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_class AS c
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = t.name
+)
 
 -- lock_tables --
 -- One maker of partitions at a time, until the end of the transaction.

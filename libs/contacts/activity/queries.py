@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
 from uuid import UUID
 
@@ -31,6 +31,7 @@ LIMIT_DEFAULT: Final = 50
 #: Before and after everything.
 BEGINNING: Final = datetime(1, 1, 1, tzinfo=UTC)
 END: Final = datetime(9999, 12, 31, tzinfo=UTC)
+MONTH_MAX: Final = timedelta(days=31)
 #: Stands between the parts of a cursor's text; no id holds a control character.
 SEPARATOR: Final = "\x1f"
 
@@ -38,6 +39,7 @@ SEPARATOR: Final = "\x1f"
 Months: TypeAlias = Sequence[tuple[datetime, int]]
 
 SQL: Final = load("contacts.activity", "queries.sql")
+_decode_addressed_as: Final = msgspec.json.Decoder(AddressedAs).decode
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -52,8 +54,7 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recorded_at: datetime
     #: The contact it was recorded for; of a merged profile one of those it is made of.
     contact_id: UUID
-    #: `AddressedAs` as JSON.
-    addressed_as: msgspec.Raw
+    addressed_as: AddressedAs
     #: JSON.
     data: msgspec.Raw
 
@@ -147,14 +148,13 @@ async def _count(connection: AnyConnection, timeline: Timeline, months: Months) 
 
 
 async def _rows(
-    connection: AnyConnection,
-    timeline: Timeline,
-    months: Sequence[tuple[datetime, int]],
-    after: After | None,
-    limit: int,
+    connection: AnyConnection, timeline: Timeline, months: Months, after: After | None, limit: int
 ) -> list[Record]:
+    if not months:
+        return []
     start, end = timeline.period or (BEGINNING, END)
-    place = (end, "", "")
+    # Nothing is after the newest month that has something, so the planner need not look there.
+    place = (min(end, months[0][0] + MONTH_MAX), "", "")
     if after is not None and after.instant is not None:
         activity_id, _, source = (after.text or "").partition(SEPARATOR)
         place = (after.instant, activity_id, source)
@@ -165,7 +165,7 @@ async def _rows(
 
 
 def _begin(months: Months, before: datetime, wanted: int) -> datetime:
-    """From when on there are certainly as many as wanted before a moment: older partitions need not be looked at.
+    """From when on there are as many as wanted before a moment, or all: older partitions need not be looked at.
 
     The month of the moment itself counts for nothing, because all of it may come after the moment.
     """
@@ -173,8 +173,8 @@ def _begin(months: Months, before: datetime, wanted: int) -> datetime:
         if (month.year, month.month) < (before.year, before.month):
             wanted -= activities
         if wanted <= 0:
-            return month
-    return BEGINNING
+            break
+    return month
 
 
 def _start_of(month: date) -> datetime:
@@ -194,7 +194,7 @@ def _activity(row: Record) -> Activity:
         occurred_at=row["occurred_at"],
         recorded_at=row["recorded_at"],
         contact_id=row["contact_id"],
-        addressed_as=msgspec.Raw(row["addressed_as"].encode()),
+        addressed_as=_decode_addressed_as(row["addressed_as"]),
         data=msgspec.Raw(row["data"].encode()),
     )
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from contacts_api.endpoint import Endpoint
 from contacts_api.routes import (
+    activity,
     attributes,
     consents,
     contacts,
@@ -36,6 +37,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *unsubscribe.ENDPOINTS,
     *ledgers.ENDPOINTS,
     *merges.ENDPOINTS,
+    *activity.ENDPOINTS,
     *history.ENDPOINTS,
     *attributes.ENDPOINTS,
     *workspace.ENDPOINTS,
