@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "seed": "rollbook.seed:seed",
     "migrate": "rollbook.migrate:migrate",
     "projection": "rollbook.projection:projection",
+    "sweep": "rollbook.sweep:sweep",
     "events": "rollbook.events:events",
     "settings": "rollbook.reference:settings",
 }

@@ -1,4 +1,4 @@
-"""Finds personal data in files, in every form it may have taken, and sweeps a cluster of what deleting leaves."""
+"""Finds personal data in files, in every form it may have taken."""
 
 from __future__ import annotations
 
@@ -6,18 +6,8 @@ import base64
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
 
 import asyncpg
-
-#: Tables that held readable personal data or keys. Their statistics do as well.
-SWEPT: Final = """
-SELECT format('VACUUM FULL %I.%I', n.nspname, c.relname)
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND (n.nspname LIKE 'rm\\_%' OR n.nspname = 'keys' OR c.oid = 'pg_statistic'::regclass)
-    AND n.nspname <> 'information_schema'
-"""
 
 
 def forms(text: str) -> Iterator[bytes]:
@@ -64,18 +54,3 @@ class Traces:
 async def checkpoint(connection: asyncpg.Connection) -> None:
     """Brings what is in memory into the files."""
     await connection.execute("CHECKPOINT")
-
-
-async def sweep(connection: asyncpg.Connection) -> None:
-    """What an operator does after erasures: rewrites the tables that held readable data, drops the old WAL.
-
-    PostgreSQL leaves the bytes of deleted rows in their pages, in indexes, in statistics and in recycled WAL segments.
-    """
-    await connection.execute("ALTER SYSTEM SET wal_recycle = off")
-    await connection.execute("SELECT pg_reload_conf()")
-    await connection.execute("ANALYZE")
-    for (statement,) in await connection.fetch(SWEPT):
-        await connection.execute(statement)
-    for _ in range(3):
-        await connection.execute("SELECT pg_switch_wal()")
-        await connection.execute("CHECKPOINT")
