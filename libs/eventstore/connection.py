@@ -17,7 +17,8 @@ BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_LAST_S: Final = 5.0
 
 #: What a lost, restarting or refusing database raises on a connection that was fine.
-CONNECTION_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# The internal error is what the client raises when it is used between the server's farewell and the end of TCP.
+CONNECTION_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 def connector(dsn: str, *, role: str | None, application_name: str, **settings: str) -> Connect:

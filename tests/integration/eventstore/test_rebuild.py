@@ -14,7 +14,7 @@ import pytest
 
 from eventstore import builds, loading, replay, swap
 from eventstore.codec import Codec, EventType
-from eventstore.connection import connector
+from eventstore.connection import CONNECTION_ERRORS, connector
 from eventstore.errors import BuildBusy, NoSuchBuild, PositionGap, VerificationFailed
 from eventstore.projector import Projector
 from eventstore.rebuild import Rebuild, RebuildProgress
@@ -288,7 +288,7 @@ async def test_a_lost_connection_ends_a_rebuild_that_can_be_taken_up_again(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND application_name = 'rollbook rebuild tally'"
     )
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+    with pytest.raises(CONNECTION_ERRORS):
         await rebuild
     await Rebuild(store, database, Tally()).run()
     assert await rows.tally() == await rows.folded()
