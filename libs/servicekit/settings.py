@@ -125,7 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _setting(
             "How often projector and bridge look for events when no notification came.", wanted="seconds, 0.01 to 60"
         ),
-    ] = 1.0
+    ] = 0.5
 
     # -- operation -----------------------------------------------------------------------------------------------
     metrics_host: Annotated[
