@@ -13,7 +13,7 @@ from contacts import errors
 from contacts.addresses import Channel, Digest
 from contacts.consent import commands as c
 from contacts.consent import events as e
-from contacts.consent.state import BySpelling, Consent, evolve, fold, initial, other_spellings
+from contacts.consent.state import BySpelling, ChannelConsent, Consent, evolve, fold, initial, other_spellings
 
 __all__ = ["Consent", "decide", "evolve", "fold", "initial"]
 
@@ -55,19 +55,24 @@ def _grant(command: c.GrantConsent, state: Consent) -> Events:
 
 
 def _withdraw(command: c.WithdrawConsent, state: Consent) -> Events:
-    if command.address.exact in state.on(command.channel).withdrawn:
+    if _has_objected(state.on(command.channel), command.address.exact):
         return []
     return [e.ConsentWithdrawn(**_fields(command))]
 
 
+def _has_objected(on: ChannelConsent, exact: Digest) -> bool:
+    """And was not asked to confirm since: whoever objects again then must be heard again, or the answer counts."""
+    known, asked = on.withdrawn.get(exact), on.pending.get(exact)
+    return known is not None and (asked is None or asked.version < known.version)
+
+
 def _unsubscribe_from_all(command: c.UnsubscribeFromAll, state: Consent) -> Events:
     family, exact = command.address.family, command.address.exact
-    known = state.on(family).withdrawn.get(exact)
-    agreed_since = known is not None and any(
-        on.granted[exact].version > known.version for on in state.channels.values() if exact in on.granted
-    )
-    if known is not None and not agreed_since:
-        return []
+    on = state.on(family)
+    if _has_objected(on, exact):
+        known = on.withdrawn[exact].version
+        if not any(each.granted[exact].version > known for each in state.channels.values() if exact in each.granted):
+            return []
     return [e.UnsubscribedFromAll(**_fields(command, family))]
 
 

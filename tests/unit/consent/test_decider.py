@@ -131,6 +131,15 @@ def test_an_old_confirmation_link_does_not_end_a_later_objection() -> None:
     assert not after.state.on("email").granted
 
 
+def test_an_objection_repeated_after_a_form_was_sent_is_heard_again() -> None:
+    """Found by R7: the repeat was not recorded, so the link of the form let messages through."""
+    asked = ledger().given(WITHDRAWN, REQUESTED)
+    for command, fact_ in ((c.WithdrawConsent, WITHDRAWN), (c.UnsubscribeFromAll, fact(e.UnsubscribedFromAll))):
+        again = asked.when(ask(command)).then(fact_)
+        after = again.when(ask(c.ConfirmDoubleOptIn, proof=FORM)).then(fact(e.DoubleOptInConfirmed, proof=DIGEST))
+        assert status(after) == "unsubscribed"
+
+
 def test_a_complaint_outweighs_an_agreement_until_it_is_cleared_with_a_reason() -> None:
     reported = ledger().given(GRANTED).when(ask(c.ReportSpam)).then(fact(e.SpamReported))
     assert status(reported) == "spam_report"
