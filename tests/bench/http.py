@@ -57,6 +57,7 @@ async def stack() -> AsyncIterator[dict[str, Any]]:
                     "stock": stock,
                     "key": environment["ROLLBOOK_BOOTSTRAP_KEY"],
                     "pid": api.pid,
+                    "master_key_file": environment["ROLLBOOK_MASTER_KEY_FILE"],
                 }
             finally:
                 api.terminate()
