@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
 from contacts import errors
+from contacts.activity.events import ActivityRecorded, AddressedAs
 from contacts.addresses import address_id
 from contacts.contact import commands as c
 from contacts.contact import history
-from contacts.contact.events import ContactBlocked
 from contacts.contact.projection import ContactProjection
 from contacts.emails import parse_email
 from eventstore.envelope import ANY_VERSION, Stream, StreamWrite, Write
@@ -116,9 +116,15 @@ async def test_activity_goes_with_its_contact_and_no_more_of_it_is_taken(desk: D
 
 
 def _activity(stream: Stream) -> Write:
-    part = StreamWrite(
-        stream=stream, expected_version=ANY_VERSION, events=(ContactBlocked(reason="secret"),), subject_id=stream.id
+    clicked = ActivityRecorded(
+        activity_id="a-1",
+        kind="message.clicked",
+        occurred_at=datetime(2026, 3, 1, tzinfo=UTC),
+        source="mailer",
+        addressed_as=AddressedAs(by="id", value=str(stream.id)),
+        data={"channel": "email"},
     )
+    part = StreamWrite(stream=stream, expected_version=ANY_VERSION, events=(clicked,), subject_id=stream.id)
     return Write(workspace_id=stream.workspace_id, streams=(part,), idempotency_key=f"activity:{uuid4()}")
 
 
