@@ -31,6 +31,8 @@ MATRIX: Final = {
     ("POST", "/v1/contacts/{contact_id}/channels"): "OMA",
     ("DELETE", "/v1/contacts/{contact_id}/channels/{kind}/{token}"): "OMA",
     ("GET", "/v1/contacts/{contact_id}/history"): "OMAU",
+    ("GET", "/v1/contacts/{contact_id}/activity"): "OMAU",
+    ("POST", "/v1/activity"): "OMA",
     ("POST", "/v1/contacts/{contact_id}/blacklist"): "OMA",
     ("POST", "/v1/contacts/{contact_id}/unblacklist"): "OM",
     ("POST", "/v1/contacts/{contact_id}/unsubscribe"): "OMA",
