@@ -18,7 +18,6 @@ from contacts.activity.kinds import Category, category_of
 from contacts.consent import events as consent
 from contacts.contact import events as contact
 from contacts.erasure import events as erasure
-from contacts.merge import events as merge
 from contacts.suppression import events as suppression
 from contacts.workspace import events as workspace
 from contacts_bridge.cloudevent import CloudEvent, cloud_event
@@ -242,32 +241,12 @@ def _merged(event: contact.ContactMerged, _: bool) -> ContactMerged:
     return ContactMerged(merge=event.merge_id, others=event.others, chosen=tuple(sorted(event.choices)))
 
 
-def _absorbed(event: contact.ContactAbsorbed, _: bool) -> ContactAbsorbed:
-    return ContactAbsorbed(merge=event.merge_id, into=event.into)
-
-
-def _unmerged(event: contact.ContactUnmerged, _: bool) -> ContactUnmerged:
-    return ContactUnmerged(merge=event.merge_id, contacts=event.contacts)
-
-
-def _reinstated(event: contact.ContactReinstated, _: bool) -> ContactReinstated:
-    return ContactReinstated(merge=event.merge_id, out_of=event.out_of)
-
-
 def _erased(event: contact.ContactErased, _: bool) -> ContactErased:
     return ContactErased(erasure=event.erasure_id, reason=event.reason)
 
 
 def _erasure_completed(event: erasure.ErasureCompleted, _: bool) -> ErasureCompleted:
     return ErasureCompleted(contacts=event.contacts)
-
-
-def _merge_completed(event: merge.MergeCompleted, _: bool) -> MergeCompleted:
-    return MergeCompleted(primary=event.primary, others=event.others)
-
-
-def _merge_reversed(event: merge.MergeReversed, _: bool) -> MergeReversed:
-    return MergeReversed(contacts=event.contacts, out_of=event.out_of)
 
 
 def _address_fact(event: consent.ConsentEvent | suppression.SuppressionEvent, _: bool) -> AddressFact:
@@ -288,6 +267,12 @@ def _activity(event: activity.ActivityRecorded, with_values: bool) -> ActivityRe
         channel=event.data.get("channel", UNSET),
         values=_all_values(event, with_values),
     )
+
+
+def _same_fields(data: type[_Data]) -> Callable[[Any, bool], _Data]:
+    """For data whose fields all stand in the event by the same names; a merge stands there as `merge_id`."""
+    names = {name: "merge_id" if name == "merge" else name for name in data.__struct_fields__}
+    return lambda event, _: data(**{name: getattr(event, field) for name, field in names.items()})
 
 
 def _settings(event: workspace.WorkspaceSettingsChanged, _: bool) -> WorkspaceSettingsChanged:
@@ -357,13 +342,19 @@ MESSAGES: Final = (
     PublicMessage("contact.deleted", "A contact was deleted", ContactStateChanged, _state),
     PublicMessage("contact.restored", "A deleted contact is back", ContactStateChanged, _state),
     PublicMessage("contact.merged", "A contact absorbed others", ContactMerged, _merged),
-    PublicMessage("contact.absorbed", "A contact was absorbed by another", ContactAbsorbed, _absorbed),
-    PublicMessage("contact.unmerged", "Others came out of a contact again", ContactUnmerged, _unmerged),
-    PublicMessage("contact.reinstated", "An absorbed contact is back", ContactReinstated, _reinstated),
+    PublicMessage(
+        "contact.absorbed", "A contact was absorbed by another", ContactAbsorbed, _same_fields(ContactAbsorbed)
+    ),
+    PublicMessage(
+        "contact.unmerged", "Others came out of a contact again", ContactUnmerged, _same_fields(ContactUnmerged)
+    ),
+    PublicMessage(
+        "contact.reinstated", "An absorbed contact is back", ContactReinstated, _same_fields(ContactReinstated)
+    ),
     PublicMessage("contact.erased", "A contact was erased", ContactErased, _erased),
     PublicMessage("erasure.completed", "Contacts were erased", ErasureCompleted, _erasure_completed),
-    PublicMessage("merge.completed", "Contacts were merged", MergeCompleted, _merge_completed),
-    PublicMessage("merge.reversed", "Contacts came out of a merge", MergeReversed, _merge_reversed),
+    PublicMessage("merge.completed", "Contacts were merged", MergeCompleted, _same_fields(MergeCompleted)),
+    PublicMessage("merge.reversed", "Contacts came out of a merge", MergeReversed, _same_fields(MergeReversed)),
     PublicMessage("suppression.address_blacklisted", "An address is on the blacklist", AddressFact, _address_fact),
     PublicMessage("suppression.address_unblacklisted", "An address is off the blacklist", AddressFact, _address_fact),
     PublicMessage("consent.granted", "Somebody agreed to a channel", AddressFact, _address_fact),

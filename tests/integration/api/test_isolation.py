@@ -74,7 +74,18 @@ async def intruders(api: Api) -> list[httpx2.AsyncClient]:
     return [tenant.client(key) for key in keys]
 
 
-NAMED: Final = ("contact_id", "value", "tag", "key", "member_id", "key_id", "token", "suppression_id", "merge_id")
+NAMED: Final = (
+    "contact_id",
+    "value",
+    "tag",
+    "key",
+    "member_id",
+    "key_id",
+    "token",
+    "suppression_id",
+    "merge_id",
+    "erasure_id",
+)
 
 
 def fingerprint(answer: httpx2.Response, *ids: str) -> tuple[int, str]:
