@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Hashable, Iterable
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from eventstore.envelope import ANY_VERSION, NO_STREAM, Appended, Write, slice_of
+from eventstore.envelope import ANY_VERSION, NO_STREAM, Appended, StreamWrite, Write, slice_of
 from eventstore.rows import EventRow
 
 ClaimRow = tuple[str, bytes, UUID, bool]
 """Kind, HMAC of the value, holder, whether it is taken."""
 KeyRow = tuple[UUID, bytes]
 """Subject, wrapped data key."""
+
+Use = Literal["alone", "adding", "looking"]
+"""How a command touches something: two of one batch may share it if both add at any version, or both only look."""
+ALONE: Final = "alone"
+ADDING: Final = "adding"
+LOOKING: Final = "looking"
 
 COMMANDS_MAX: Final = 128
 EVENTS_MAX: Final = 1_000
@@ -59,24 +65,33 @@ class Prepared:
         #: How many connections were lost while this command was under way.
         self.losses = 0
 
-    def _footprint(self) -> list[Hashable]:
-        """What two commands of one batch may not share: the append function decides on the state before the batch."""
+    def _footprint(self) -> dict[Hashable, Use]:
+        """What it touches and how: the append function decides on the state before the batch."""
         write = self.write
-        touched: list[Hashable] = [(s.stream.id.int, s.stream.category) for s in write.streams]
+        touched: dict[Hashable, Use] = {}
+        for part in write.streams:
+            stream = (part.stream.id.int, part.stream.category)
+            touched[stream] = ALONE if stream in touched else _use(part)
         if write.idempotency_key is not None:
-            touched.append((write.workspace_id.int, write.idempotency_key))
-        touched.extend((kind, value) for kind, value, _, _ in self.claim_rows)
+            touched[write.workspace_id.int, write.idempotency_key] = ALONE
+        touched.update({(kind, value): ALONE for kind, value, _, _ in self.claim_rows})
         return touched
 
 
+def _use(part: StreamWrite) -> Use:
+    if not part.events:
+        return LOOKING
+    return ADDING if part.expected_version == ANY_VERSION else ALONE
+
+
 def take(queue: deque[Prepared], commands_max: int = COMMANDS_MAX) -> list[Prepared]:
-    """Remove the next batch from the queue: in order, but a command that shares anything with an earlier one stays.
+    """Remove the next batch from the queue: in order, but a command stays that may not share with an earlier one.
 
     A command that destroys data keys goes alone: no other one of its batch may be encrypted with them.
     """
     batch: list[Prepared] = []
     left: list[Prepared] = []
-    touched: set[Hashable] = set()
+    touched: dict[Hashable, Use] = {}
     events = size = 0
     while queue and len(batch) < commands_max and events < EVENTS_MAX and size < BYTES_MAX:
         command = queue.popleft()
@@ -86,9 +101,7 @@ def take(queue: deque[Prepared], commands_max: int = COMMANDS_MAX) -> list[Prepa
         if alone and (batch or left):
             queue.appendleft(command)
             break
-        shares = not touched.isdisjoint(command.footprint)
-        touched.update(command.footprint)
-        if shares:
+        if _clashes(touched, command):
             left.append(command)
             continue
         batch.append(command)
@@ -98,6 +111,17 @@ def take(queue: deque[Prepared], commands_max: int = COMMANDS_MAX) -> list[Prepa
             break
     queue.extendleft(reversed(left))
     return batch
+
+
+def _clashes(touched: dict[Hashable, Use], command: Prepared) -> bool:
+    """Whether it may not go with what was touched before; adds what it touches."""
+    clashes = False
+    for thing, use in command.footprint.items():
+        before = touched.get(thing)
+        clashes |= before is not None and (before != use or use == ALONE)
+        # Whoever comes later may share it with neither of two that may not share it.
+        touched[thing] = use if before in (None, use) else ALONE
+    return clashes
 
 
 def arrays(lane: int, batch: Iterable[Prepared]) -> tuple[Any, ...]:

@@ -10,17 +10,18 @@ import pytest
 
 from eventstore import batch
 from eventstore.batch import Prepared, take
-from eventstore.envelope import Claim, Stream, StreamWrite, Write
+from eventstore.envelope import ANY_VERSION, Claim, Stream, StreamWrite, Write
 
 WORKSPACE = uuid4()
 
 
 def command(
     *streams: Stream, key: str | None = None, claims: tuple[tuple[str, bytes, UUID, bool], ...] = (), events: int = 1,
-    payload: bytes = b"x", workspace: UUID = WORKSPACE,
+    payload: bytes = b"x", workspace: UUID = WORKSPACE, expected: int = 0,
 ) -> Prepared:  # fmt: skip
     parts = tuple(
-        StreamWrite(stream=stream, expected_version=0, events=("event",) * events) for stream in streams or (new(),)
+        StreamWrite(stream=stream, expected_version=expected, events=("event",) * events)
+        for stream in streams or (new(),)
     )
     rows: list[Any] = [[(uuid4(), "t", 1, b"", payload)] * events for _ in parts]
     write = Write(workspace_id=workspace, streams=parts, idempotency_key=key)
@@ -69,6 +70,23 @@ async def test_commands_that_share_a_key_or_a_claim_or_any_of_their_streams_do_n
         [command(one, two), command(two, three)],
     ):
         assert drained(deque(pair)) == [[pair[0]], [pair[1]]]
+
+
+async def test_commands_that_add_to_a_stream_at_any_version_go_together_and_so_do_those_that_only_look() -> None:
+    hot = new()
+    adding = [command(hot, expected=ANY_VERSION, key=f"k-{n}") for n in range(3)]
+    looking = [command(hot, events=0, expected=5) for _ in range(3)]
+    deciding = [command(hot, expected=5), command(hot, expected=6)]
+    for together in (adding, looking):
+        assert drained(deque(together)) == [together]
+    queue = deque([*adding[:2], looking[0], adding[2], *looking[1:], *deciding])
+    assert drained(queue) == [adding[:2], [looking[0]], [adding[2]], looking[1:], [deciding[0]], [deciding[1]]]
+
+
+async def test_a_command_that_names_a_stream_twice_shares_it_with_nobody() -> None:
+    hot = new()
+    pair = [command(hot, hot, expected=ANY_VERSION, key=key) for key in ("a", "b")]
+    assert drained(deque(pair)) == [[pair[0]], [pair[1]]]
 
 
 async def test_the_same_key_in_two_workspaces_is_two_keys() -> None:
