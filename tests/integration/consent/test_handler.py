@@ -17,7 +17,7 @@ from contacts.suppression import commands as s
 from contacts.suppression.events import CATEGORY as SUPPRESSION
 from eventstore.envelope import Stream, Unreadable
 from eventstore.store import EventStore
-from tests.integration.consent.conftest import FORM, KEYRING, METADATA, People, Process
+from tests.support.people import FORM, KEYRING, METADATA, People, Process
 
 
 def some_email() -> str:

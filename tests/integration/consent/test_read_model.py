@@ -20,8 +20,8 @@ from contacts.errors import Refusal
 from contacts.merge.commands import UnmergeContacts
 from contacts.suppression import commands as s
 from eventstore.envelope import RecordedEvent
-from tests.integration.consent.conftest import FORM, METADATA, People, Process
 from tests.integration.contact.model import LIVE, Model, open_model
+from tests.support.people import FORM, METADATA, People, Process
 
 OTHER = "rm_contact_other"
 DECODE = msgspec.msgpack.Decoder(Contact).decode
