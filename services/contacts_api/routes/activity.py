@@ -9,25 +9,24 @@ from uuid import UUID
 
 import msgspec
 
-from contacts.activity import handler
-from contacts.activity.events import ReferenceKind
 from contacts.activity.input import ActivityInput, record_activity
 from contacts.activity.kinds import Category
-from contacts.activity.queries import LIMIT_MAX, Activity, Timeline
+from contacts.activity.queries import LIMIT_MAX, Timeline
 from contacts.contact.state import CATEGORY as CONTACT
 from contacts.errors import ContactIsErased, ContactNotFound, IdempotencyKeyReused, InvalidInput, InvalidValue, Refusal
 from contacts.values import parse_instant
 from contacts.workspace.permissions import Action
 from contacts_api import examples
+from contacts_api.activity_views import ActivityPage, ActivityReportView, activity_view, report_view
 from contacts_api.answer import Answer, encode_json, json_answer
 from contacts_api.conventions import Cursor, MinPosition, shown_position
 from contacts_api.decoding import Fault, Malformed
 from contacts_api.endpoint import KIB, Endpoint, Nothing, Returns, endpoint
-from contacts_api.errors import MALFORMED, Problem, Rejected, problem_of
+from contacts_api.errors import MALFORMED, Rejected
 from contacts_api.metrics import ACTIVITY
 from contacts_api.request import Call
 from contacts_api.routes.contacts import ContactPath
-from contacts_api.views import Total, View
+from contacts_api.views import Total
 from eventstore.envelope import Metadata, Stream, Write
 from eventstore.errors import DuplicateAppend
 
@@ -49,70 +48,6 @@ class ActivityBatchInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """Things that happened, of any contacts and in any order."""
 
     items: Annotated[list[ActivityInput], msgspec.Meta(min_length=1, max_length=ITEMS_MAX)]
-
-
-class ActivityResultView(View, frozen=True):
-    """What became of one item."""
-
-    #: `dropped`: the contact is blocked.
-    outcome: handler.Outcome
-    #: For whom it was recorded: the contact that stands for the one that was meant.
-    contact_id: UUID | None
-    #: Why it was refused.
-    problem: Problem | None
-
-
-class ActivityCounts(View, frozen=True):
-    """They add up to the number of items."""
-
-    recorded: int
-    duplicate: int
-    dropped: int
-    refused: int
-
-
-class ActivityReportView(View, frozen=True):
-    """What became of a batch."""
-
-    #: In the order of the request.
-    items: tuple[ActivityResultView, ...]
-    counts: ActivityCounts
-
-
-class AddressedAsView(View, frozen=True):
-    """What the sender knew the person by."""
-
-    by: ReferenceKind
-    value: str
-    channel: str | None
-    application: str | None
-
-
-class ActivityView(View, frozen=True, kw_only=True):
-    """Something that happened."""
-
-    #: The sender's; unique together with `source`.
-    id: str
-    source: str
-    type: str
-    category: Category
-    time: datetime
-    recorded_at: datetime
-    #: For whom it was recorded: of a merged profile, one of the contacts that it is made of.
-    contact_id: UUID
-    #: The contact that was meant.
-    addressed_to: UUID
-    addressed_as: AddressedAsView
-    #: The fields of its type.
-    data: Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
-
-
-class ActivityPage(View, frozen=True):
-    """One page of a timeline, newest first."""
-
-    items: tuple[ActivityView, ...]
-    next_cursor: str | None
-    total: Total
 
 
 _Since = Annotated[
@@ -174,7 +109,7 @@ async def record_activities(call: Call[Nothing, Nothing, ActivityBatchInput]) ->
     report = await call.services.activity_handler.record(workspace.id, commands, metadata=metadata)
     for outcome, count in report.counts.items():
         ACTIVITY.labels(outcome).inc(count)
-    body = encode_json(_report_view(report))
+    body = encode_json(report_view(report))
     if key is not None:
         kept = digest + report.position.to_bytes(8, "big") + zlib.compress(body)
         write = Write(workspace_id=workspace.id, streams=(), idempotency_key=key, request_hash=kept)
@@ -206,17 +141,6 @@ def _command(sent: ActivityInput, workspace: Workspace, now: datetime, pointer: 
         return record_activity(sent, workspace, now=now)
     except InvalidInput as invalid:
         return InvalidInput(msgspec.structs.replace(e, pointer=pointer + e.pointer) for e in invalid.errors)
-
-
-def _report_view(report: handler.Report) -> ActivityReportView:
-    counts = report.counts
-    return ActivityReportView(
-        items=tuple(
-            ActivityResultView(r.outcome, r.contact_id, None if r.refusal is None else problem_of(r.refusal)[0])
-            for r in report.results
-        ),
-        counts=ActivityCounts(counts["recorded"], counts["duplicate"], counts["dropped"], counts["refused"]),
-    )
 
 
 @endpoint(
@@ -253,7 +177,7 @@ async def read_activity(call: Call[ContactPath, TimelineQuery, Nothing]) -> Answ
     except InvalidInput as refused:
         raise _bad_parameters(refused) from None
     total = Total(page.total.count, page.total.exact)
-    answer = json_answer(200, ActivityPage(tuple(map(_view, page.items)), page.next_cursor, total))
+    answer = json_answer(200, ActivityPage(tuple(map(activity_view, page.items)), page.next_cursor, total))
     if timeline.contact_id != call.path.contact_id:
         answer.header(b"content-location", f"/v1/contacts/{timeline.contact_id}/activity")
     return answer.header(b"rollbook-position", position)
@@ -291,22 +215,6 @@ def _instant(text: str | None, parameter: str) -> datetime | None:
 def _bad_parameters(refused: InvalidInput) -> Rejected:
     faults = [Fault(f"{e.reason}; expected {e.expected}", parameter=e.pointer.strip("/")) for e in refused.errors]
     return Rejected(MALFORMED, str(refused), *faults)
-
-
-def _view(activity: Activity) -> ActivityView:
-    found = activity.addressed_as
-    return ActivityView(
-        id=activity.activity_id,
-        source=activity.source,
-        type=activity.kind,
-        category=activity.category,
-        time=activity.occurred_at,
-        recorded_at=activity.recorded_at,
-        contact_id=activity.contact_id,
-        addressed_to=found.contact_id or activity.contact_id,
-        addressed_as=AddressedAsView(found.by, found.value, found.channel, found.application),
-        data=activity.data,
-    )
 
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (record_activities, read_activity)
