@@ -172,12 +172,13 @@ async def run() -> bool:
             systems = [Rollbook(store), *(p for p in peers if p.name not in missing)]
             results: dict[tuple[str, int], list[Figures]] = {}
             raw: list[Figures] = []
+            limit_of_rows = RawBatches(raw_store, connection)
             for _ in range(ROUNDS):
                 for in_flight in IN_FLIGHT:
                     for system in systems:
                         results.setdefault((system.name, in_flight), []).append(await system.append(in_flight, SECONDS))
                     if in_flight == BATCH:
-                        raw.append(await RawBatches(raw_store, connection).append(SECONDS))
+                        raw.append(await limit_of_rows.append(SECONDS))
         finally:
             await connection.close()
             await raw_store.close()

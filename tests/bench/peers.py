@@ -181,12 +181,13 @@ class PgBench:
         await connection.close()
 
     async def append(self, in_flight: int, seconds: float) -> Figures:
+        """Longer with many clients: their connecting counts as well."""
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
             script.write(f"INSERT INTO pgbench_rows (data) VALUES ('{PAYLOAD.decode()}'::bytea);\n")
             script.flush()
             process = await asyncio.create_subprocess_exec(
                 str(postgres_bin(None) / "pgbench"), "-n", "-M", "prepared", "-f", script.name, "-c", str(in_flight),
-                "-j", "2", "-T", str(max(1, round(seconds))), self._dsn,
+                "-j", "2", "-T", str(max(round(seconds), in_flight // 50, 1)), self._dsn,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
             text = (await process.communicate())[0].decode()
