@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 
 from contacts import errors as domain
+from contacts.consent.links import InvalidLink
 from contacts_api.decoding import Fault, Malformed
 from eventstore import errors as log
 
@@ -77,6 +78,7 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     domain.ObjectionOfOtherSpelling: OBJECTION_STANDS,
     domain.SuppressedElsewhere: OBJECTION_STANDS,
     domain.SuppressionNotFound: NOT_FOUND,
+    InvalidLink: NOT_FOUND,
     domain.ContactUnknown: NOT_FOUND,
     domain.ActivityAlreadyRecorded: EXISTS,
     domain.ContactIsBlocked: BLOCKED,

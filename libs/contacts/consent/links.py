@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from contacts.addresses import Address, Channel, Digest, family_of
 from contacts.consent.commands import ConsentCommand, UnsubscribeCategory, WithdrawConsent
+from contacts.errors import Refusal
 from contacts.proof import Proof
 
 #: What the link's objections are recorded as coming from.
@@ -50,8 +51,11 @@ class Target(msgspec.Struct, frozen=True, array_like=True, gc=False):
         )  # fmt: skip
 
 
-class InvalidLink(Exception):
+class InvalidLink(Refusal):
     """Not a token of this installation, or no longer what it was."""
+
+    def __init__(self) -> None:
+        super().__init__("this is no unsubscribe link, or a part of it is missing")
 
 
 class UnsubscribeLinks:

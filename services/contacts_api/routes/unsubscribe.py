@@ -21,7 +21,6 @@ from contacts_api import examples
 from contacts_api.answer import Answer, json_answer
 from contacts_api.decoding import Fault, Malformed
 from contacts_api.endpoint import PUBLIC, Endpoint, Nothing, Returns, endpoint
-from contacts_api.errors import NOT_FOUND, Rejected
 from contacts_api.forms import FORM_TYPES
 from contacts_api.request import Call
 from contacts_api.routes.consents import TAG
@@ -149,6 +148,7 @@ def _link(call: Call[Nothing, Nothing, LinksInput], target: Target | None) -> Li
     action=PUBLIC,
     tag=TAG,
     returns=Returns(200, "A page with a button", str, media_type="text/html"),
+    refuses=(InvalidLink,),
 )
 async def unsubscribe_page(call: Call[TokenPath, Nothing, Nothing]) -> Answer:
     """Show a person what the link is about. It changes nothing, for programs follow links as well."""
@@ -164,7 +164,7 @@ async def unsubscribe_page(call: Call[TokenPath, Nothing, Nothing]) -> Answer:
     media_types=FORM_TYPES,
     examples={"as mail providers send it": {"List-Unsubscribe": "One-Click"}},
     returns=Returns(200, "The person is unsubscribed", str, media_type="text/html"),
-    refuses=(TooContended,),
+    refuses=(InvalidLink, TooContended),
 )
 async def unsubscribe_by_link(call: Call[TokenPath, Nothing, OneClickInput]) -> Answer:
     """Unsubscribe the address of the link, without logging in (RFC 8058). A repeat changes nothing."""
@@ -180,10 +180,7 @@ async def unsubscribe_by_link(call: Call[TokenPath, Nothing, OneClickInput]) -> 
 
 
 def _opened(call: Call[TokenPath, Any, Any]) -> Target:
-    try:
-        return call.services.unsubscribe_links.open(call.path.token)
-    except InvalidLink:
-        raise Rejected(NOT_FOUND, "this is no unsubscribe link, or a part of it is missing") from None
+    return call.services.unsubscribe_links.open(call.path.token)
 
 
 def _what(target: Target) -> str:
