@@ -58,9 +58,18 @@ class AddressKeys:
         return Address(PHONE, self.phone_digest(phone), self._hmac(_PURPOSE, f"phone={phone}"), phone)
 
     def token(self, kind: str, token: str) -> Address:
-        """A push token, or a person's id in a messenger: it has one spelling only."""
-        digest = self._hmac(_PURPOSE, f"{kind}/{token}")
+        """A push token, or a person's id in a messenger. It has one spelling only, but for messengers that know people
+        by their number: there it is that number."""
+        if kind in PHONE_CHANNELS:
+            return self.phone(_number_of(token))
+        digest = self.token_digest(kind, token)
         return Address(kind, digest, digest, token)
+
+    def token_digest(self, kind: str, token: str) -> Digest:
+        """The widest one alone."""
+        if kind in PHONE_CHANNELS:
+            return self.phone_digest(_number_of(token))
+        return self._hmac(_PURPOSE, f"{kind}/{token}")
 
     def email_digest(self, email: Email) -> Digest:
         """The widest one alone, for those who only look up."""
@@ -83,6 +92,14 @@ class AddressKeys:
         if family == PHONE:
             return self.phone(parse_phone(text, region))
         return self.token(family, parse_token(text))
+
+
+def _number_of(token: str) -> Phone:
+    """Messengers mostly leave the plus out."""
+    try:
+        return parse_phone(f"+{token.removeprefix('+')}", None)
+    except InvalidValue:
+        return Phone(token)
 
 
 def family_of(channel: Channel) -> Family:

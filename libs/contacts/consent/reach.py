@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from contacts.addresses import EMAIL, PHONE, PHONE_CHANNELS, Address, AddressKeys, Channel, family_of
+from contacts.addresses import EMAIL, PHONE, PHONE_CHANNELS, Address, AddressKeys, Channel, Digest, family_of
 from contacts.consent.standing import Reach
 from contacts.contact.state import Contact
-from contacts.errors import InvalidValue
-from contacts.phones import parse_phone
-from contacts.values import Phone
 
 
 def addresses_on(channel: Channel, contact: Contact, keys: AddressKeys) -> list[Address]:
@@ -22,6 +19,16 @@ def all_addresses(contact: Contact, keys: AddressKeys) -> list[Address]:
     kinds = dict.fromkeys(family_of(channel.kind) for channel in contact.channels)
     families = dict.fromkeys((EMAIL, PHONE, *kinds))
     return _unique(address for family in families for address in _on(family, contact, keys))
+
+
+def digests_of(contact: Contact, keys: AddressKeys) -> set[Digest]:
+    """Widest digests of everything it is reached at, and no more work than that: projectors ask for every contact."""
+    digests = {keys.token_digest(identity.kind, identity.token) for identity in contact.channels}
+    if contact.email:
+        digests.add(keys.email_digest(contact.email))
+    if contact.phone:
+        digests.add(keys.phone_digest(contact.phone))
+    return digests
 
 
 def reach_of(shown: Contact, others: Iterable[Contact], keys: AddressKeys) -> Reach:
@@ -46,16 +53,7 @@ def _on(channel: Channel, contact: Contact, keys: AddressKeys) -> Iterator[Addre
         yield keys.phone(contact.phone)
     for identity in contact.channels:
         if identity.kind == channel or (channel == PHONE and identity.kind in PHONE_CHANNELS):
-            yield _phone_token(identity.token, keys) if family == PHONE else keys.token(identity.kind, identity.token)
-
-
-def _phone_token(token: str, keys: AddressKeys) -> Address:
-    """Messengers know people by their number, mostly without the plus."""
-    digits = token.removeprefix("+")
-    try:
-        return keys.phone(parse_phone(f"+{digits}", None))
-    except InvalidValue:
-        return keys.phone(Phone(token))
+            yield keys.token(identity.kind, identity.token)
 
 
 def _unique(addresses: Iterable[Address]) -> list[Address]:

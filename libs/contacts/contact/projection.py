@@ -94,8 +94,9 @@ class ContactProjection(Projection):
         own = [event for event in events if event.category == CATEGORY] if said else events
         await standings.lock(connection, alone=bool(said))
         changed = await standings.record_facts(connection, said)
-        touched = await self._touched(connection, own, fresh=fresh) if own else []
-        restood = await standings.stand(connection, touched, changed, self._keys)
+        addresses = standings.Addresses(self._keys)
+        touched = await _touched(connection, own, addresses, fresh=fresh) if own else []
+        restood = await standings.stand(connection, touched, changed, addresses)
         new = [contact for contact in touched if contact.before is None and contact.visible]
         present = [contact for contact in touched if contact.before is not None and contact.visible]
         if len(new) >= COPY_MIN:
@@ -107,16 +108,17 @@ class ContactProjection(Projection):
         await _hide(connection, [contact for contact in touched if contact.before and not contact.visible])
         await _count(connection, [*touched, *restood])
 
-    async def _touched(
-        self, connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool
-    ) -> list[Touched]:
-        known = await _known(connection, events, fresh=fresh)
-        touched = [contact for contact in _fold(events, known) if contact.position]
-        await standings.link(connection, touched, self._keys)
-        merged = [contact for contact in touched if contact.merged]
-        if merged:
-            return [contact for contact in touched if not contact.merged] + await rows.regroup(connection, merged)
-        return touched
+
+async def _touched(
+    connection: Connection, events: Sequence[RecordedEvent[Any]], addresses: standings.Addresses, *, fresh: bool
+) -> list[Touched]:
+    known = await _known(connection, events, fresh=fresh)
+    touched = [contact for contact in _fold(events, known) if contact.position]
+    await standings.link(connection, touched, addresses)
+    merged = [contact for contact in touched if contact.merged]
+    if merged:
+        return [contact for contact in touched if not contact.merged] + await rows.regroup(connection, merged)
+    return touched
 
 
 async def _known(connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool) -> dict[UUID, Contact]:
