@@ -204,9 +204,12 @@ async def test_a_quiet_lane_is_not_polled_in_a_hurry(database: str, store: Event
         for payload in ("0 999999", "nonsense", "0 x", "1 5"):
             await connection.execute("SELECT pg_notify('rollbook_log', $1)", payload)
         await until(lambda: _notified(connection, signal))
-    started = time.monotonic()
-    await signal.wait(0, 0.2)
-    assert time.monotonic() - started >= 0.19
+    wakes, until_s = 0, time.monotonic() + 1
+    while time.monotonic() < until_s:
+        await signal.wait(0, 0.2)
+        wakes += 1
+    # Five or six by the clock, and one for each announcement that was still on its way.
+    assert wakes <= 20
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
 
