@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
@@ -11,16 +12,19 @@ from uuid import UUID
 
 import msgspec
 
+from contacts.contact.standings import limited
 from contacts_api.answer import Answer, json_answer
 from contacts_api.decoding import Fault, Malformed
 from contacts_api.services import CONTACT
 from contacts_api.views import CONTACT_FIELDS, Total, contact_view
 from eventstore.envelope import parse_position
+from eventstore.errors import PositionTimeout
 from eventstore.store import POSITION_MAX
 
 if TYPE_CHECKING:
     from contacts.contact.commands import ContactCommand
     from contacts.contact.handler import Outcome
+    from contacts.contact.state import Contact
     from contacts.workspace.handler import Outcome as WorkspaceOutcome
     from contacts.workspace.state import Workspace
     from contacts_api.request import Call
@@ -68,10 +72,23 @@ async def contact_answer(call: Call[Any, Any, Any], status: int, outcome: Outcom
         outcome.contact,
         position=outcome.appended.last_position if outcome.replayed else POSITION_MAX,
     )
-    answer = json_answer(status, contact_view(contact))
+    answer = json_answer(status, contact_view(await _with_limit(call, outcome, contact)))
     answer.header(b"etag", etag(outcome.version))
     leads_to(answer, getattr(call.path, "contact_id", None), outcome.contact_id)
     return answer.header(b"rollbook-position", outcome.appended.token)
+
+
+async def _with_limit(call: Call[Any, Any, Any], outcome: Outcome, contact: Contact) -> Contact:
+    """Whether the plan has room for it is known to the read model alone, which is waited for where there is a limit."""
+    services, workspace_id = call.services, call.caller.workspace_id
+    if (await services.workspaces.get(workspace_id)).settings.contact_limit is None:
+        return contact
+    appended = outcome.appended
+    # The command is done either way, so a read model that is late must not make it look as if it were not.
+    with contextlib.suppress(PositionTimeout):
+        await services.progress.wait(CONTACT, appended.lane, appended.last_position, services.settings.position_wait_s)
+    over = await services.contact_queries.over_limit(workspace_id, [contact.id])
+    return limited(contact, over_limit=contact.id in over)
 
 
 def leads_to(answer: Answer, asked: UUID | None, answered: UUID) -> None:

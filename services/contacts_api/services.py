@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -19,7 +19,7 @@ from contacts.consent.double_opt_in import DoubleOptIn
 from contacts.consent.handler import ConsentHandler
 from contacts.consent.ledger import LedgerKey, Ledgers
 from contacts.consent.links import UnsubscribeLinks
-from contacts.consent.may_send import MaySend
+from contacts.consent.may_send import FindOverLimit, MaySend
 from contacts.consent.reading import Standings
 from contacts.contact.commands import UpsertKind
 from contacts.contact.handler import ContactHandler, FindContact
@@ -121,7 +121,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             suppression_handler=SuppressionHandler(store, facts),
             suppression_queries=SuppressionQueries(pool, keyring.hmac("cursor", SUPPRESSION)),
             standings=Standings(store, components, keys),
-            may_send=MaySend(store, components, keys),
+            may_send=MaySend(store, components, keys, find_over_limit=_over_limit(workspaces, queries)),
             unsubscribe_links=UnsubscribeLinks(keyring.hmac("unsubscribe", "links")),
             ledgers=Ledgers(store, LedgerKey(keyring)),
             merge_handler=MergeHandler(store, components),
@@ -130,6 +130,18 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             progress=progress,
             pool=pool,
         )
+
+
+def _over_limit(workspaces: Workspaces, queries: ContactQueries) -> FindOverLimit:
+    """Asks the read model only for workspaces that have a limit at all."""
+
+    async def find(workspace_id: UUID, contact_ids: Sequence[UUID]) -> Collection[UUID]:
+        workspace = await workspaces.get(workspace_id)
+        if workspace.settings.contact_limit is None:
+            return ()
+        return await queries.over_limit(workspace_id, contact_ids)
+
+    return find
 
 
 def _finder(queries: ContactQueries, progress: Progress, wait_s: float) -> FindContact:

@@ -25,6 +25,10 @@ from contacts.proof import Proof
 from contacts.suppression import commands as s
 from contacts.suppression.handler import SuppressionHandler
 from contacts.values import Email, Phone
+from contacts.workspace.commands import ChangeSettings
+from contacts.workspace.directory import Workspaces
+from contacts.workspace.events import WorkspaceSettingsChanged
+from contacts.workspace.handler import WorkspaceHandler
 from eventstore.cipher import Keyring
 from eventstore.envelope import Metadata
 from eventstore.store import EventStore
@@ -94,6 +98,12 @@ class People:
     async def merge(self, primary: UUID, *others: UUID) -> UUID:
         command = MergeContacts(workspace_id=self.workspace_id, merge_id=uuid7(), primary=primary, others=others)
         return (await self.process.merges.execute(command, metadata=METADATA)).merge.id
+
+    async def limit(self, contacts: int | None) -> None:
+        """The plan has room for so many; the workspace must exist."""
+        handler = WorkspaceHandler(self.process.store, Workspaces(self.process.store))
+        wanted = WorkspaceSettingsChanged(contact_limit=contacts)
+        await handler.execute(ChangeSettings(workspace_id=self.workspace_id, wanted=wanted), metadata=METADATA)
 
     async def ask(
         self, contact_id: UUID, command: type, channel: str | None = "email", *, opens: bool = False,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Final, Literal, TypeAlias, cast
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final, Literal, Protocol, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
@@ -49,10 +49,21 @@ class Verdicts(msgspec.Struct, frozen=True):
     position: int
 
 
+class FindOverLimit(Protocol):
+    """Those of the contacts for whom the plan has no room, as the read model has them."""
+
+    async def __call__(self, workspace_id: UUID, contact_ids: Sequence[UUID]) -> Collection[UUID]: ...
+
+
 class MaySend:
     """Safe to use concurrently."""
 
-    def __init__(self, store: EventStore, components: Components, keys: AddressKeys) -> None:
+    def __init__(
+        self, store: EventStore, components: Components, keys: AddressKeys, *,
+        find_over_limit: FindOverLimit | None = None,
+    ) -> None:  # fmt: skip
+        """Without `find_over_limit` plans have no limit. Addresses as such have none in any case."""
+        self._find_over_limit = find_over_limit
         self._store = store
         self._components = components
         self._keys = keys
@@ -81,7 +92,20 @@ class MaySend:
         found = await find_suppressions(self._store, workspace_id, INSTALLATION, wanted)
         stopped = _stopped(found.rows, wanted, channel, category)
         reasons = [_of_contact(each.state) or _worst(own, stopped) for each, own in zip(met, digests, strict=True)]
-        return Verdicts(reasons, found.position)
+        return Verdicts(await self._within_limit(workspace_id, met, reasons), found.position)
+
+    async def _within_limit(
+        self, workspace_id: UUID, met: Sequence[Met[Contact]], reasons: list[Reason | None]
+    ) -> list[Reason | None]:
+        """Room in the plan is no objection of anybody, so it is asked last, and of a read model that may be behind."""
+        allowed = [each.state.id for each, reason in zip(met, reasons, strict=True) if reason is None]
+        if self._find_over_limit is None or not allowed:
+            return reasons
+        over = await self._find_over_limit(workspace_id, allowed)
+        return [
+            "over_limit" if reason is None and each.state.id in over else reason
+            for each, reason in zip(met, reasons, strict=True)
+        ]
 
     def _digests(self, channel: Channel, addresses: Sequence[str], region: Country | None) -> list[Digest | None]:
         if family_of(channel) == EMAIL:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from contacts.addresses import EMAIL, PHONE, Channel, Digest, Family, family_of
 from contacts.consent.events import CATEGORY as CONSENT
@@ -54,6 +55,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     consents: dict[Channel, ConsentStatus] = {}
     #: Anything was ever recorded of an address of the contact.
     recorded: bool = False
+    #: It is one of those for whom the plan has no room.
+    over_limit: bool = False
 
 
 class Reach(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -83,7 +86,29 @@ def standing_of(
         phone=_status(PHONE, phone, records, {}, over_limit=over_limit) if reach.has_phone else None,
         consents=_consents(reach, found) if found else {},
         recorded=bool(found) or any(digest in closed for digest in email),
+        over_limit=over_limit,
     )
+
+
+def with_limit(standing: Standing | None, *, over_limit: bool, has_email: bool, has_phone: bool) -> Standing | None:
+    """The same but for the plan's limit, which counts only where nothing more restrictive does; None for nothing."""
+    standing = standing or Standing()
+    if standing.over_limit == over_limit:
+        return standing if over_limit or standing.recorded else None
+    if not over_limit and not standing.recorded:
+        return None
+    return replace(
+        standing,
+        email=_limited(standing.email, over_limit=over_limit) if has_email else None,
+        phone=_limited(standing.phone, over_limit=over_limit) if has_phone else None,
+        over_limit=over_limit,
+    )
+
+
+def _limited(status: Status | None, *, over_limit: bool) -> Status:
+    if status is None or status.status in (ACTIVE, OVER_LIMIT):
+        return Status(OVER_LIMIT if over_limit else ACTIVE)
+    return status
 
 
 def _status(

@@ -14,7 +14,7 @@ import msgspec
 
 from contacts.addresses import AddressKeys
 from contacts.consent.record import CATEGORIES as ADDRESS_CATEGORIES
-from contacts.contact import standings
+from contacts.contact import quota, standings
 from contacts.contact.events import ContactErased
 from contacts.contact.row import COLUMNS, Row, email_status, phone_status, row_of
 from contacts.contact.state import CATEGORY, Contact, fold, initial
@@ -49,7 +49,7 @@ class ContactProjection(Projection):
     """
 
     name = "contact"
-    version = 2
+    version = 3
     types = frozenset(
         {
             "contact.created",
@@ -69,6 +69,7 @@ class ContactProjection(Projection):
             "contact.reinstated",
             "contact.erased",
             *standings.TYPES,
+            *quota.TYPES,
         }
     )
     schema_sql = "\n".join(
@@ -91,8 +92,11 @@ class ContactProjection(Projection):
 
     async def apply(self, connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool) -> None:
         said = [event for event in events if event.category in ADDRESS_CATEGORIES]
-        own = [event for event in events if event.category == CATEGORY] if said else events
-        await standings.lock(connection, alone=bool(said))
+        limits = quota.limits_in(events)
+        own = [event for event in events if event.category == CATEGORY]
+        full = {*limits, *await quota.with_limit(connection, (event.workspace_id for event in own))}
+        await standings.lock(connection, alone=bool(said or full))
+        await quota.keep_limits(connection, limits)
         changed = await standings.record_facts(connection, said)
         addresses = standings.Addresses(self._keys)
         touched = await _touched(connection, own, addresses, fresh=fresh) if own else []
@@ -107,6 +111,9 @@ class ContactProjection(Projection):
         await standings.restand(connection, restood)
         await _hide(connection, [contact for contact in touched if contact.before and not contact.visible])
         await _count(connection, [*touched, *restood])
+        moved = await quota.settle(connection, full, touched)
+        await standings.restand(connection, moved)
+        await _count(connection, moved)
 
 
 async def _touched(

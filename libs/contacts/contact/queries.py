@@ -87,6 +87,12 @@ class ContactQueries:
             rows = await connection.fetch(SQL[f"find_by_{by}"], workspace_id, key, FOUND_MAX)
         return [row["contact_id"] for row in rows]
 
+    async def over_limit(self, workspace_id: UUID, contact_ids: Iterable[UUID]) -> set[UUID]:
+        """Those of the contacts for whom the plan has no room."""
+        async with reading(self._pool, workspace_id) as connection:
+            rows = await connection.fetch(SQL["over_limit"], workspace_id, list(contact_ids))
+        return {row["contact_id"] for row in rows}
+
     async def counts(self, workspace_id: UUID, *, deleted: bool = False) -> Counts:
         """Exact totals of the present contacts, or of the deleted ones."""
         async with reading(self._pool, workspace_id) as connection:

@@ -18,6 +18,11 @@ FROM rm_contact.contact_member AS m
 JOIN rm_contact.contact AS c ON c.workspace_id = m.workspace_id AND c.contact_id = m.root_id
 WHERE m.workspace_id = $1 AND m.contact_id = ANY ($2::uuid[])
 
+-- over_limit --
+SELECT o.contact_id
+FROM rm_contact.contact_over AS o
+WHERE o.workspace_id = $1 AND o.contact_id = ANY ($2::uuid[])
+
 -- counts --
 SELECT n.email_status, n.phone_status, n.contacts
 FROM rm_contact.contact_count AS n

@@ -21,3 +21,18 @@ CREATE TABLE contact_address (
     CONSTRAINT contact_address_pkey PRIMARY KEY (address, workspace_id, contact_id)
 );
 COMMENT ON TABLE contact_address IS 'Whom a fact about an address concerns: contacts by what they say themselves, absorbed ones too.';
+
+CREATE TABLE contact_quota (
+    workspace_id uuid NOT NULL,
+    contact_limit bigint,
+    version integer NOT NULL,
+    CONSTRAINT contact_quota_pkey PRIMARY KEY (workspace_id)
+);
+COMMENT ON TABLE contact_quota IS 'Contacts of the plan, for workspaces that have or had a limit; NULL is no limit.';
+
+CREATE TABLE contact_over (
+    workspace_id uuid NOT NULL,
+    contact_id uuid NOT NULL,
+    CONSTRAINT contact_over_pkey PRIMARY KEY (workspace_id, contact_id)
+);
+COMMENT ON TABLE contact_over IS 'Present contacts beyond the limit: the newest. Their statuses say so, too, where nothing more restrictive counts.';

@@ -19,7 +19,7 @@ from contacts.addresses import EMAIL, AddressKeys, Digest
 from contacts.consent import record
 from contacts.consent.reach import digests_of, reach_of
 from contacts.consent.record import AddressRecord
-from contacts.consent.standing import Standing, standing_of
+from contacts.consent.standing import Standing, standing_of, with_limit
 from contacts.contact.row import email_status, encode_state, phone_status
 from contacts.contact.state import Contact
 from contacts.merge import rows
@@ -73,15 +73,17 @@ class Found(msgspec.Struct, frozen=True):
     def __bool__(self) -> bool:
         return bool(self.recorded)
 
-    def of(self, workspace_id: UUID, shown: Contact, members: Iterable[Contact], keys: AddressKeys) -> Standing | None:
+    def of(
+        self, workspace_id: UUID, shown: Contact, members: Iterable[Contact], keys: AddressKeys, *, over_limit: bool
+    ) -> Standing | None:
         reach = reach_of(shown, members, keys)
         closed = {
             digest: min(elsewhere)
             for digest in reach.addresses.get(EMAIL, ())
             if (elsewhere := [t for id_, t in self.closed.get(digest, {}).items() if id_ != workspace_id])
         }
-        standing = standing_of(reach, self.records.get(workspace_id, {}), closed)
-        return standing if standing.recorded else None
+        standing = standing_of(reach, self.records.get(workspace_id, {}), closed, over_limit=over_limit)
+        return standing if standing.recorded or over_limit else None
 
 
 async def lock(connection: Connection, *, alone: bool) -> None:
@@ -196,10 +198,26 @@ async def stand(
     for contact in (*unsure, *others):
         kin = members.get(contact.after.id, ())
         said = found and any(not found.recorded.isdisjoint(addresses.of(each)) for each in (contact.after, *kin))
-        standing = found.of(contact.workspace_id, contact.after, kin, addresses.keys) if said else None
+        # That it is over the limit stays as the row has it: who is, is settled last (`quota`).
+        over_limit = contact.before is not None and is_over_limit(contact.before)
+        if said:
+            standing = found.of(contact.workspace_id, contact.after, kin, addresses.keys, over_limit=over_limit)
+        else:
+            standing = limited(replace(contact.after, standing=None), over_limit=over_limit).standing
         if standing != contact.after.standing:
             contact.after = replace(contact.after, standing=standing)
     return [contact for contact in others if contact.after.standing != (contact.before and contact.before.standing)]
+
+
+def is_over_limit(contact: Contact) -> bool:
+    return contact.standing is not None and contact.standing.over_limit
+
+
+def limited(contact: Contact, *, over_limit: bool) -> Contact:
+    """The contact, beyond the plan's limit or within it."""
+    has_email, has_phone = contact.email is not None, contact.phone is not None
+    standing = with_limit(contact.standing, over_limit=over_limit, has_email=has_email, has_phone=has_phone)
+    return contact if standing == contact.standing else replace(contact, standing=standing)
 
 
 async def restand(connection: Connection, contacts: Sequence[Touched]) -> None:

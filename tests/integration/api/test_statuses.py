@@ -110,3 +110,34 @@ async def test_a_known_version_is_sent_again_where_the_statuses_may_differ(api: 
     at = await act(tenant, contact, "unsubscribe")
     answer = await tenant.owner.get(f"/v1/contacts/{contact['id']}", headers={**known, **at})
     assert (answer.status_code, answer.json()["email_status"]["status"]) == (200, "unsubscribed")
+
+
+async def statuses(tenant: Tenant, contacts: list[dict[str, Any]], at: dict[str, str]) -> list[str]:
+    return [(await shown(tenant, contact, at))["email_status"]["status"] for contact in contacts]
+
+
+async def test_who_came_beyond_the_limit_waits_for_room_oldest_first(api: Api) -> None:
+    tenant = await api.tenant()
+    await tenant.owner.patch("/v1/settings", json={"contact_limit": 3})
+    contacts = [await tenant.contact() for _ in range(5)]
+    at = position(await tenant.owner.patch(f"/v1/contacts/{contacts[0]['id']}", json={"first_name": "x"}))
+    assert [contact["email_status"]["status"] for contact in contacts] == [*["active"] * 3, *["over_limit"] * 2]
+    assert await statuses(tenant, contacts, at) == [*["active"] * 3, *["over_limit"] * 2]
+    assert await listed(tenant, at, email_status="over_limit") == {contact["id"] for contact in contacts[3:]}
+    assert (await counts(tenant, at))["email"]["over_limit"] == 2
+    question = {"channel": "email", "contacts": [contact["id"] for contact in contacts]}
+    answer = await tenant.owner.post("/v1/may-send", json=question)
+    assert [item["reason"] for item in answer.json()["items"]] == [None, None, None, "over_limit", "over_limit"]
+    # Room appears, and goes to the oldest who waits; what is deleted is not over any limit.
+    at = position(await tenant.owner.delete(f"/v1/contacts/{contacts[1]['id']}", params={"reason": "x"}))
+    assert await statuses(tenant, contacts, at) == ["active", "active", "active", "active", "over_limit"]
+    # It is the older one when it comes back.
+    at = position(await tenant.owner.post(f"/v1/contacts/{contacts[1]['id']}/restore", json={}))
+    assert await statuses(tenant, contacts, at) == [*["active"] * 3, *["over_limit"] * 2]
+    at = await act(tenant, contacts[4], "unsubscribe")
+    assert (await statuses(tenant, contacts, at))[4] == "unsubscribed"
+    at = position(await tenant.owner.patch("/v1/settings", json={"contact_limit": 1}))
+    assert await statuses(tenant, contacts, at) == ["active", *["over_limit"] * 3, "unsubscribed"]
+    at = position(await tenant.owner.patch("/v1/settings", json={"contact_limit": None}))
+    assert await statuses(tenant, contacts, at) == [*["active"] * 4, "unsubscribed"]
+    assert (await counts(tenant, at))["email"]["over_limit"] == 0

@@ -22,6 +22,7 @@ START: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LIVE: Final = "rm_contact"
 TABLES: Final = (
     "contact", "contact_member", "contact_recency", "contact_count", "contact_address", "address_record",
+    "contact_quota", "contact_over",
 )  # fmt: skip
 KEYRING: Final = Keyring.from_secret(b"a master secret of the tests, 32+ bytes")
 

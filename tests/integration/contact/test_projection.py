@@ -63,7 +63,7 @@ def edited(**fields: Any) -> e.ContactDetailsChanged:
 
 
 def test_it_reads_every_event_of_a_contact_and_of_its_addresses() -> None:
-    categories = ("contact.", "suppression.", "consent.", "proof.")
+    categories = ("contact.", "suppression.", "consent.", "proof.", "workspace.settings_changed")
     assert ContactProjection.types == {known.name for known in EVENT_TYPES if known.name.startswith(categories)}
     assert ContactProjection.name in {projection.name for projection in PROJECTIONS}
 
