@@ -8,7 +8,7 @@ from uuid import UUID
 from zlib import crc32
 
 import msgspec
-from asyncpg.pgproto.pgproto import UUID as PgUUID
+from asyncpg.pgproto import pgproto
 from uuid_utils import uuid7
 
 NO_STREAM: Final = 0
@@ -22,8 +22,8 @@ SLICES: Final = 1024
 
 
 def new_id() -> UUID:
-    """A UUIDv7, so that rows written together stand together. Of asyncpg's subclass, which it sends without a detour."""
-    return PgUUID(uuid7().bytes)
+    """A UUIDv7, so that rows written together stand together; of the subclass that asyncpg sends without a detour."""
+    return pgproto.UUID(uuid7().bytes)
 
 
 def slice_of(id_: UUID) -> int:
