@@ -75,7 +75,7 @@ async def closed(port: int, key: str, path: str, in_flight: int, seconds: float)
 
 
 async def visible(port: int, key: str, rate: int, seconds: float) -> dict[str, Any]:
-    """Write, then read the list with the write's position: one measurement from the first byte to the second answer."""
+    """Write, then read it with the write's position: measured from the first byte to the second answer."""
     latencies: list[float] = []
     refused: dict[int, int] = {}
     idle: list[Connection] = []
@@ -89,11 +89,11 @@ async def visible(port: int, key: str, rate: int, seconds: float) -> dict[str, A
         if status == 201:
             position = _POSITION.search(head)
             assert position is not None
-            external_id = json.loads(content)["external_id"]
+            contact_id = json.loads(content)["id"]
             status, _, content = await connection.request(
-                f"GET /v1/contacts?q={external_id}&limit=1", more=b"Rollbook-Min-Position: " + position[1] + b"\r\n"
+                f"GET /v1/contacts/{contact_id}", more=b"Rollbook-Min-Position: " + position[1] + b"\r\n"
             )
-            if status == 200 and external_id.encode() in content:
+            if status == 200 and contact_id.encode() in content:
                 latencies.append(time.perf_counter() - begin)
                 idle.append(connection)
                 return
