@@ -282,6 +282,8 @@ END
 $$;
 
 -- One commit batch, decided command by command: the rejected ones are left out, the others are written.
+-- Commands that take any version of a stream, or only look at one, may share it: many facts about one contact cost one
+-- flush. The appender lets nothing else share a stream.
 -- Answers one row with command 0 (head before the batch and its time), then one row per rejected command: of a
 -- duplicate what was written then, of a conflict the stream and its version, of a taken claim its kind and holder.
 CREATE FUNCTION log.append_checked(
@@ -375,6 +377,28 @@ BEGIN
             ORDER BY k_command[f.n], f.n;
             v_rejected := v_rejected || ARRAY(SELECT k_command[f.n] FROM unnest(v_found) AS f (n));
         END IF;
+    END IF;
+
+    -- Commands that take any version of the same stream: each goes on where the accepted ones before it end.
+    IF (
+        SELECT count(*) > count(DISTINCT (s.stream_id, s.category))
+        FROM unnest(s_stream, s_category) AS s (stream_id, category)
+    ) THEN
+        SELECT array_agg(x.version ORDER BY x.n) INTO v_versions
+        FROM (
+            -- Whoever named a version keeps it: were two to share a stream, the second would be refused as always.
+            SELECT w.n, v_versions[w.n] + CASE WHEN w.expected < 0 THEN coalesce(
+                sum(CASE WHEN w.command <> ALL (v_rejected) THEN w.events ELSE 0 END) OVER (
+                    PARTITION BY w.stream_id, w.category ORDER BY w.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ), 0
+            ) ELSE 0 END::integer AS version
+            FROM (
+                SELECT s.n, s.command, s.stream_id, s.category, s.expected,
+                       coalesce(lead(s.before) OVER (ORDER BY s.n), cardinality(e_write)) - s.before AS events
+                FROM unnest(s_command, s_stream, s_category, s_expected, s_before) WITH ORDINALITY
+                    AS s (command, stream_id, category, expected, before, n)
+            ) w
+        ) x;
     END IF;
 
     RETURN QUERY
