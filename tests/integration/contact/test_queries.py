@@ -1,4 +1,4 @@
-"""Lists, counts and look-ups of the contact read model on real PostgreSQL, and the walls between workspaces."""
+"""Lists, counts and look-ups of the contact read model on real PostgreSQL. The walls are in `test_walls`."""
 
 from __future__ import annotations
 
@@ -8,24 +8,18 @@ from datetime import datetime
 from typing import Any, Final, get_args
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
 from contacts.contact import events as e
 from contacts.contact import listing
-from contacts.contact.filtering import Filter, parse_filter
-from contacts.contact.ordering import Sort, SortField
-from contacts.contact.queries import LIMIT_MAX, Page
-from contacts.contact.row import COLUMNS
+from contacts.contact.ordering import SortField
+from contacts.contact.queries import LIMIT_MAX
 from contacts.contact.state import Contact
 from contacts.errors import ContactNotFound, InvalidInput
-from contacts.reading import reading
-from contacts.values import Email, ExternalId, Phone
-from tests.integration.contact.model import LIVE, Log, Model, open_model
+from contacts.values import Email, ExternalId
+from tests.integration.contact.model import Log, Model, open_model
+from tests.integration.contact.sixty import CONTACTS, OTHER, WORKSPACE, created, history, listed, pages
 
-WORKSPACE: Final = UUID(int=1)
-OTHER: Final = UUID(int=2)
-CONTACTS: Final = 60
 SORTS: Final = [sign + field for field in get_args(SortField) for sign in ("", "-")]
 
 #: How many matches are gathered and how far is walked: as it is, and so small that every way of finding is taken.
@@ -44,47 +38,6 @@ async def model(module_database: str) -> AsyncIterator[Model]:
 def own() -> UUID:
     """A workspace of this test's own."""
     return uuid4()
-
-
-def history(workspace_id: UUID) -> Log:
-    chance = random.Random(11)
-    log = Log()
-    for number in range(CONTACTS):
-        contact_id = UUID(int=chance.getrandbits(128))
-        log.record(workspace_id, contact_id, created(chance, number))
-        if number % 5 == 0:
-            log.record(workspace_id, contact_id, e.ContactDeleted(reason="test"))
-    for _ in range(40):
-        known = chance.choice(log.events)
-        log.record(workspace_id, known.stream_id, e.ContactTagged(tags=("x",)))  # type: ignore[arg-type]
-    for number in range(10):
-        log.record(OTHER, UUID(int=chance.getrandbits(128)), created(chance, 1_000 + number))
-    return log
-
-
-def created(chance: random.Random, number: int) -> e.ContactCreated:
-    def maybe(value: str) -> str | None:
-        return value if chance.random() < 0.7 else None
-
-    return e.ContactCreated(
-        source="api",
-        first_name=maybe(chance.choice(["Anna", "Łukasz", "Zoë", "bert", "Ömer"])),
-        last_name=maybe(chance.choice(["Meyer", "meyer", "Ødegård", "Zając"])),
-        email=Email(email) if (email := maybe(f"user{number}@example.com")) else None,
-        phone=Phone(f"+4930{1000 + number}") if chance.random() < 0.5 else None,
-        external_id=ExternalId(f"C-{number:04}"),
-    )
-
-
-async def pages(model: Model, *, workspace_id: UUID = WORKSPACE, **query: Any) -> list[Page]:
-    found = [await model.queries.list(workspace_id, **query)]
-    while (cursor := found[-1].next_cursor) is not None:
-        found.append(await model.queries.list(workspace_id, cursor=cursor, **query))
-    return found
-
-
-async def listed(model: Model, **query: Any) -> list[Contact]:
-    return [contact for page in await pages(model, **query) for contact in page.items]
 
 
 @pytest.fixture(params=WAYS)
@@ -324,98 +277,3 @@ async def test_contacts_are_found_by_what_they_are_known_by_oldest_first(model: 
     assert await model.queries.find_by(own, "external_id", "k") == []
     assert await model.queries.find_by(own, "messaging_id", "M") == [keyed]
     assert await model.queries.find_by(OTHER, "email", "ann@example.com") == []
-
-
-# -- walls ------------------------------------------------------------------------------------------------------------
-
-VISIBLE: Final = ("contact", "contact_recency", "contact_count", "own_contact")
-
-
-@pytest.mark.parametrize("table", VISIBLE)
-async def test_without_a_workspace_nothing_is_visible(model: Model, table: str) -> None:
-    async with model.readers.acquire() as connection:
-        assert await connection.fetch(f"SELECT workspace_id FROM {LIVE}.{table}") == []
-
-
-@pytest.mark.parametrize("table", VISIBLE)
-async def test_a_query_that_forgets_the_workspace_still_sees_no_other(model: Model, table: str) -> None:
-    async with reading(model.readers, OTHER) as connection:
-        rows = await connection.fetch(f"SELECT workspace_id FROM {LIVE}.{table}")
-        assert {row["workspace_id"] for row in rows} == {OTHER}
-        assert await connection.fetch(f"SELECT FROM {LIVE}.{table} WHERE workspace_id = $1", WORKSPACE) == []
-
-
-async def test_statements_name_the_workspace_even_where_no_wall_stands(model: Model) -> None:
-    """The projector may see everything; asked as the projector, lists and look-ups still hold one workspace."""
-    wanted = {contact.id for contact in await listed(model, workspace_id=OTHER)}
-    foreign = (await listed(model))[0].id
-    transaction = model.projector.transaction()
-    await transaction.start()
-    try:
-        # The view is the second wall by itself; opened here, so that only the statements are left.
-        await model.projector.execute(f"CREATE OR REPLACE VIEW {LIVE}.own_contact AS SELECT * FROM {LIVE}.contact")
-        wide_open = listing.Listing(OTHER, Filter(), Sort("created_at", "ASC"))
-        searched_for = listing.Listing(OTHER, everybody(), Sort("changed_at", "ASC", table="contact_recency"))
-        for asked in (wide_open, searched_for):
-            found, total = await asked.page(model.projector, None, 100)
-            assert {contact.contact_id for contact in found} == wanted
-            assert total == listing.Total(len(wanted), exact=True)
-        assert await model.projector.fetchval(listing.SQL["get"], OTHER, foreign) is None
-        assert await model.projector.fetch(listing.SQL["get_many"], OTHER, [foreign]) == []
-    finally:
-        await transaction.rollback()
-
-
-def everybody() -> Filter:
-    return parse_filter(q="c-", email_status=None, phone_status=None, deleted=False, region=None)
-
-
-async def test_a_foreign_contact_answers_as_an_absent_one(model: Model) -> None:
-    foreign = (await listed(model, workspace_id=OTHER))[0].id
-    with pytest.raises(ContactNotFound):
-        await model.queries.get(WORKSPACE, foreign)
-    assert await model.queries.get_many(WORKSPACE, [foreign]) == {}
-    assert await listed(model, q=str(foreign)) == []
-
-
-async def test_a_connection_that_goes_back_to_the_pool_has_forgotten_the_workspace(model: Model) -> None:
-    async with reading(model.readers, WORKSPACE) as connection:
-        assert await connection.fetchval(f"SELECT count(*) FROM {LIVE}.contact") == CONTACTS
-        assert await connection.fetchval("SELECT current_user") == "rollbook_reader"
-    with pytest.raises(RuntimeError):
-        async with reading(model.readers, WORKSPACE):
-            raise RuntimeError
-    for _ in range(model.readers.get_size()):
-        async with model.readers.acquire() as connection:
-            assert await connection.fetchval("SELECT current_setting('rollbook.workspace_id', true)") in (None, "")
-
-
-async def test_readers_can_write_nothing(model: Model) -> None:
-    async with reading(model.readers, WORKSPACE) as connection:
-        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-            await connection.execute(f"DELETE FROM {LIVE}.contact")
-    async with model.readers.acquire() as connection:
-        for table in VISIBLE:
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.execute(f"DELETE FROM {LIVE}.{table}")
-
-
-async def test_the_walls_do_not_keep_a_search_from_its_index(database: str) -> None:
-    """LIKE is not leakproof: behind a policy of row-level security it could not use any index."""
-    async with open_model(database) as model:
-        log = Log()
-        log.record(WORKSPACE, uuid4(), created(random.Random(1), 1))
-        await model.apply(log.events)
-        columns = ", ".join(COLUMNS).replace("contact_id", "gen_random_uuid()").replace("search", "n || ' ' || search")
-        await model.projector.execute(
-            f"INSERT INTO {LIVE}.contact ({', '.join(COLUMNS)}) "
-            f"SELECT {columns} FROM {LIVE}.contact, generate_series(10000, 13000) AS n"
-        )
-        await model.projector.execute(f"VACUUM ANALYZE {LIVE}.contact")
-        rare = parse_filter(q="12345", email_status=None, phone_status=None, deleted=False, region=None)
-        statement, values = listing.Listing(WORKSPACE, rare, Sort("created_at", "ASC")).gathering(None)
-        async with reading(model.readers, WORKSPACE) as connection:
-            plan = await connection.fetch(f"EXPLAIN {statement}", WORKSPACE, 10, 10, *values)
-            found = await connection.fetch(statement, WORKSPACE, 10, 10, *values)
-    assert "contact_search" in "\n".join(row[0] for row in plan)
-    assert [row["matches"] for row in found] == [1]
