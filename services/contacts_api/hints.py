@@ -108,6 +108,7 @@ FIELDS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "contact_limit": {"description": "Contacts of the plan; null is no limit.", "minimum": 0, "maximum": 10**9},
         "deleted_retention_days": {"description": "After which a deleted contact is erased; null keeps it.", **_DAYS},
         "activity_retention_days": {"description": "For which activity is kept; null keeps it.", **_DAYS},
+        "publish_values": {"description": "Messages on NATS hold the values too, personal data among them."},
         "double_opt_in": {
             "description": "By source: whether an e-mail has to be confirmed first.",
             "propertyNames": {"enum": sorted(values.SOURCES)},

@@ -24,6 +24,7 @@ class SettingsView(View, frozen=True, kw_only=True):
     contact_limit: int | None
     deleted_retention_days: int | None
     activity_retention_days: int | None
+    publish_values: bool
     double_opt_in: dict[str, bool]
 
 
@@ -109,6 +110,7 @@ def settings_view(workspace: Workspace) -> SettingsView:
         contact_limit=settings.contact_limit,
         deleted_retention_days=settings.deleted_retention_days,
         activity_retention_days=settings.activity_retention_days,
+        publish_values=settings.publish_values,
         double_opt_in=dict.fromkeys(sorted(settings.double_opt_in), True),
     )
 

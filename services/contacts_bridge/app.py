@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 import structlog
 
 from contacts.catalog import CODEC
+from contacts.errors import WorkspaceNotFound
+from contacts.workspace.directory import Workspaces
 from contacts_bridge.definitions import events_stream
 from contacts_bridge.metrics import Figures
 from contacts_bridge.relay import Relay
@@ -35,6 +39,7 @@ async def main(settings: Settings, stop: Stop) -> None:
         definition=events_stream(replicas=settings.nats_replicas),
         signals={lane: signals.of_lane(lane) for lane in store.lanes},
         watcher=figures,
+        wants_values=wants_values(Workspaces(store)),
         batch_size=settings.relay_batch_size,
         idle_check_s=settings.poll_interval_s,
     )
@@ -57,6 +62,18 @@ async def main(settings: Settings, stop: Stop) -> None:
     finally:
         await endpoint.stop()
         store.pool.terminate()
+
+
+def wants_values(workspaces: Workspaces) -> Callable[[UUID], Awaitable[bool]]:
+    """Whether a workspace's messages hold personal data: by its present settings, at most a second old."""
+
+    async def asked(workspace_id: UUID) -> bool:
+        try:
+            return (await workspaces.get(workspace_id)).settings.publish_values
+        except WorkspaceNotFound:
+            return False
+
+    return asked
 
 
 async def open_log(settings: Settings, stop: Stop) -> EventStore | None:

@@ -35,6 +35,7 @@ class WorkspaceSettingsChanged(_Fact, frozen=True, kw_only=True):
     contact_limit: int | None | UnsetType = UNSET
     deleted_retention_days: int | None | UnsetType = UNSET
     activity_retention_days: int | None | UnsetType = UNSET
+    publish_values: bool | UnsetType = UNSET
     #: By source of the contact; None goes back to the default (off).
     double_opt_in: dict[str, bool | None] | UnsetType = UNSET
 

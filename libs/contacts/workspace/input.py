@@ -48,6 +48,7 @@ class SettingsInput(_Input, frozen=True, kw_only=True):
     contact_limit: int | UnsetType | None = UNSET
     deleted_retention_days: int | UnsetType | None = UNSET
     activity_retention_days: int | UnsetType | None = UNSET
+    publish_values: bool | UnsetType = UNSET
     double_opt_in: dict[str, bool | None] | UnsetType = UNSET
 
 
@@ -97,7 +98,10 @@ def change_settings(sent: SettingsInput, workspace_id: UUID) -> ChangeSettings:
         "deleted_retention_days": _up_to(DAYS_MAX),
         "activity_retention_days": _up_to(DAYS_MAX),
     }
-    wanted: dict[str, Any] = {"external_id_required": sent.external_id_required}
+    wanted: dict[str, Any] = {
+        "external_id_required": sent.external_id_required,
+        "publish_values": sent.publish_values,
+    }
     for name, parser in parsers.items():
         value = getattr(sent, name)
         wanted[name] = value if value is UNSET or value is None else fault.parse(f"/{name}", parser, value)

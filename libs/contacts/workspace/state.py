@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     deleted_retention_days: int | None = None
     #: Days for which activity is kept; None keeps it.
     activity_retention_days: int | None = None
+    #: Messages on NATS hold the values themselves, personal data included.
+    publish_values: bool = False
     #: Sources of contacts whose e-mail has to be confirmed first.
     double_opt_in: frozenset[str] = frozenset()
 
@@ -109,6 +111,7 @@ _PLAIN_SETTINGS: Final = (
     "contact_limit",
     "deleted_retention_days",
     "activity_retention_days",
+    "publish_values",
 )
 
 

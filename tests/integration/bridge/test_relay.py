@@ -15,10 +15,14 @@ import structlog
 
 from contacts.catalog import CODEC, EVENT_TYPES
 from contacts.contact.events import ContactCreated, ContactTagged
+from contacts.workspace.directory import Workspaces
+from contacts.workspace.events import WorkspaceCreated, WorkspaceSettingsChanged
+from contacts_bridge.app import wants_values
 from contacts_bridge.definitions import EVENTS
 from contacts_bridge.feed import Outgoing, add
 from contacts_bridge.metrics import LAG_EVENTS, Figures
 from eventstore.codec import Codec, EventType
+from eventstore.envelope import Stream, StreamWrite, Write
 from eventstore.store import EventStore
 from rollbook.embedded.nats import Nats
 from tests.integration.bridge.rig import KEYRING, Rig, delivery_faults, stop
@@ -138,6 +142,23 @@ async def test_messages_hold_no_personal_data_unless_the_workspace_asks_for_it(r
     for secret in (b"Zaphodia", b"zaphodia", b"tall-person", b"two-heads"):
         assert secret not in thin
     assert rich.body["data"]["values"] == {"tags": ["three-arms"]}
+
+
+async def test_the_setting_of_the_workspace_decides_about_values(rig: Rig) -> None:
+    workspaces = Workspaces(rig.store, max_age_s=0.0)
+    rig.start(rig.relay(wants_values=wants_values(workspaces)))
+    person = ContactCreated(source="api", first_name="Zaphodia")
+    await rig.append(uuid4(), 0, person)
+    thin = (await rig.caught_up())[-1]
+    stream = Stream(rig.workspace_id, "workspace", rig.workspace_id)
+    asked = WorkspaceCreated(name="Shop"), WorkspaceSettingsChanged(publish_values=True)
+    settings = StreamWrite(stream=stream, expected_version=0, events=asked)
+    await rig.store.append(Write(workspace_id=rig.workspace_id, streams=(settings,)))
+    await rig.append(uuid4(), 0, person)
+    rich = (await rig.caught_up())[-1]
+
+    assert "values" not in thin.body["data"]
+    assert rich.body["data"]["values"]["first_name"] == "Zaphodia"
 
 
 async def test_outages_of_nats_are_survived(rig: Rig) -> None:
