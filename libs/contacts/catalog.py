@@ -11,8 +11,12 @@ from contacts.activity.projection import ActivityProjection
 from contacts.consent import events as consent
 from contacts.contact import events as contact
 from contacts.contact.projection import ContactProjection
+from contacts.engagement.projection import EngagementProjection
 from contacts.erasure import events as erasure
+from contacts.history.projection import HistoryProjection
+from contacts.lists import events as lists
 from contacts.merge import events as merge
+from contacts.segment import events as segment
 from contacts.suppression import events as suppression
 from contacts.suppression.projection import SuppressionProjection
 from contacts.workspace import events as workspace
@@ -26,6 +30,8 @@ EVENT_TYPES: Final = (
     EventType("contact.details_changed", contact.ContactDetailsChanged),
     EventType("contact.tagged", contact.ContactTagged),
     EventType("contact.untagged", contact.ContactUntagged),
+    EventType("contact.listed", contact.ContactListed),
+    EventType("contact.unlisted", contact.ContactUnlisted),
     EventType("contact.channel_connected", contact.ContactChannelConnected),
     EventType("contact.channel_seen", contact.ContactChannelSeen),
     EventType("contact.channel_disconnected", contact.ContactChannelDisconnected),
@@ -55,6 +61,15 @@ EVENT_TYPES: Final = (
     EventType("proof.recorded", proof.ProofRecorded),
     EventType("proof.destroyed", proof.ProofDestroyed),
     EventType("activity.recorded", activity.ActivityRecorded),
+    EventType("list.created", lists.ListCreated),
+    EventType("list.renamed", lists.ListRenamed),
+    EventType("list.archived", lists.ListArchived),
+    EventType("list.restored", lists.ListRestored),
+    EventType("segment.created", segment.SegmentCreated),
+    EventType("segment.renamed", segment.SegmentRenamed),
+    EventType("segment.redefined", segment.SegmentRedefined),
+    EventType("segment.archived", segment.SegmentArchived),
+    EventType("segment.restored", segment.SegmentRestored),
     EventType("workspace.created", workspace.WorkspaceCreated),
     EventType("workspace.settings_changed", workspace.WorkspaceSettingsChanged),
     EventType("workspace.key_issued", workspace.WorkspaceKeyIssued),
@@ -70,7 +85,9 @@ CODEC: Final = Codec(EVENT_TYPES)
 #: Every read model, in the order they are built.
 PROJECTIONS: Final[tuple[Projection, ...]] = (
     ContactProjection(),
+    HistoryProjection(),
     SuppressionProjection(),
     ActivityProjection(),
     IdentityProjection(),
+    EngagementProjection(),
 )

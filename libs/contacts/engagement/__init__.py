@@ -1,0 +1,1 @@
+"""Engagement: what activity says of each profile: its conversation, last interaction and e-mail rating."""

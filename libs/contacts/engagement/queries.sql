@@ -1,0 +1,13 @@
+-- Reads of the engagement read model, as rollbook_reader in a transaction of `contacts.reading`. Every one names the
+-- workspace, although row-level security would hide the others.
+
+-- present --
+SELECT e.contact_id, e.shown
+FROM rm_engagement.engagement AS e
+WHERE e.workspace_id = $1 AND e.contact_id = ANY ($2::uuid[])
+
+-- past --
+-- As it was right after the event at a position, as far as the read model has come.
+SELECT h.contact_id, h.shown
+FROM rm_engagement.engagement_history AS h
+WHERE h.workspace_id = $1 AND h.contact_id = ANY ($2::uuid[]) AND h.from_position <= $3 AND h.to_position > $3
