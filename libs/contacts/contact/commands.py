@@ -110,10 +110,14 @@ class UntagContact(_Command, frozen=True, kw_only=True):
 
 
 class AddContactToLists(_Command, frozen=True, kw_only=True):
+    """Lists to add; those it is on already are passed over. Whether they exist is for whoever asks to see to."""
+
     lists: tuple[UUID, ...]
 
 
 class RemoveContactFromLists(_Command, frozen=True, kw_only=True):
+    """Lists to take away; those it is not on are passed over."""
+
     lists: tuple[UUID, ...]
 
 

@@ -134,6 +134,8 @@ def _touch_keys(event: Any) -> Iterator[str]:
             yield from (touch_key("categories", element) for element in event.categories_removed)
         case e.ContactUntagged():
             yield from (touch_key("tags", tag) for tag in event.tags)
+        case e.ContactUnlisted():
+            yield from (touch_key("lists", element) for element in event.lists)
         case e.ContactChannelConnected():
             yield touch_key("channels", *event.channel.key)
         case e.ContactChannelDisconnected():

@@ -74,6 +74,9 @@ def _edit(command: c.EditContact, contact: Contact) -> list[e.ContactEvent]:
         wanted = {_tag_key(tag) for tag in details.tags}
         events += _tag(details.tags, contact)
         events += _untag((tag for tag in contact.tags if _tag_key(tag) not in wanted), contact)
+    if details.lists is not UNSET:
+        events += _list(details.lists, contact)
+        events += _unlist(set(contact.lists).difference(details.lists), contact)
     if events:
         _check_result(events, contact, external_id_required=command.external_id_required)
     return events
@@ -126,19 +129,23 @@ def _remove_tags(command: c.UntagContact, contact: Contact) -> list[e.ContactEve
     return _untag(command.tags, contact)
 
 
+def _list(lists: Iterable[UUID], contact: Contact) -> list[e.ContactEvent]:
+    new = tuple(sorted(set(lists).difference(contact.lists)))
+    return [e.ContactListed(lists=new)] if new else []
+
+
+def _unlist(lists: Iterable[UUID], contact: Contact) -> list[e.ContactEvent]:
+    gone = tuple(sorted(set(lists).intersection(contact.lists)))
+    return [e.ContactUnlisted(lists=gone)] if gone else []
+
+
 def _add_to_lists(command: c.AddContactToLists, contact: Contact) -> list[e.ContactEvent]:
-    new = _missing(command.lists, contact.lists)
-    _check_limits(0, len(contact.lists) + len(new), 0, 0)
-    return [e.ContactDetailsChanged(lists_added=new)] if new else []
+    _check_limits(0, len({*contact.lists, *command.lists}), 0, 0)
+    return _list(command.lists, contact)
 
 
 def _remove_from_lists(command: c.RemoveContactFromLists, contact: Contact) -> list[e.ContactEvent]:
-    gone = tuple(sorted(set(command.lists).intersection(contact.lists)))
-    return [e.ContactDetailsChanged(lists_removed=gone)] if gone else []
-
-
-def _missing(wanted: Iterable[UUID], held: Iterable[UUID]) -> tuple[UUID, ...]:
-    return tuple(sorted(set(wanted).difference(held)))
+    return _unlist(command.lists, contact)
 
 
 def _connect(command: c.ConnectChannel, contact: Contact) -> list[e.ContactEvent]:

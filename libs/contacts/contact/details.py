@@ -54,7 +54,7 @@ def created_fields(details: Details) -> dict[str, Any]:
 
 
 def changes_of(details: Details, contact: Contact) -> ContactDetailsChanged | None:
-    """What of `details` differs from the contact, tags apart; None where all is so already."""
+    """What of `details` differs from the contact, tags and lists apart; None where all is so already."""
     changes: dict[str, Any] = {}
     for name in SCALAR_FIELDS:
         value = getattr(details, name)
@@ -68,7 +68,6 @@ def changes_of(details: Details, contact: Contact) -> ContactDetailsChanged | No
         attributes = _attribute_changes(contact.attributes, details.attributes)
         if attributes:
             changes["attributes"] = attributes
-    _add_set_changes(changes, "lists", details.lists, contact.lists)
     _add_set_changes(changes, "categories", details.categories, contact.categories)
     return ContactDetailsChanged(**changes) if changes else None
 

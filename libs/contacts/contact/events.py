@@ -120,6 +120,7 @@ class ContactDetailsChanged(_Fact, frozen=True, kw_only=True):
     campaign_opt_in: bool | None | UnsetType = UNSET
     #: Only the keys that changed; None removes one.
     attributes: dict[str, AttributeValue | None] | UnsetType = UNSET
+    #: Only in events of before `contact.listed` and `contact.unlisted`; the same for `lists_removed`.
     lists_added: tuple[UUID, ...] = ()
     lists_removed: tuple[UUID, ...] = ()
     categories_added: tuple[str, ...] = ()
@@ -136,6 +137,18 @@ class ContactUntagged(_Fact, frozen=True, kw_only=True):
     """Tags the contact had, spelt as it had them."""
 
     tags: tuple[Tag, ...]
+
+
+class ContactListed(_Fact, frozen=True, kw_only=True):
+    """Lists the contact was not on before. Sorted."""
+
+    lists: tuple[UUID, ...]
+
+
+class ContactUnlisted(_Fact, frozen=True, kw_only=True):
+    """Lists the contact was on. Sorted."""
+
+    lists: tuple[UUID, ...]
 
 
 class ContactChannelConnected(_Fact, frozen=True, kw_only=True):
@@ -181,10 +194,22 @@ class ContactDeleted(_Fact, frozen=True, kw_only=True):
     reason: str
 
 
+class Released(_Fact, frozen=True, kw_only=True):
+    """A unique value that a contact gave up when it was restored, because another one had taken it meanwhile."""
+
+    #: Whose own value it was: the restored contact's, or that of one it had absorbed.
+    contact: UUID
+    #: `external_id` or `messaging_id`.
+    field: str
+    holder: UUID
+
+
 class ContactRestored(_Fact, frozen=True, kw_only=True):
-    """As it was before its deletion; its claims are held again."""
+    """As it was before its deletion; its claims are held again, but for those that it gave up."""
 
     reason: str | None = None
+    #: What else this append says as `contact.details_changed` of each contact.
+    released: tuple[Released, ...] = ()
 
 
 class ContactMerged(_Fact, frozen=True, kw_only=True):
@@ -258,6 +283,8 @@ ContactEvent: TypeAlias = (
     | ContactDetailsChanged
     | ContactTagged
     | ContactUntagged
+    | ContactListed
+    | ContactUnlisted
     | ContactChannelConnected
     | ContactChannelSeen
     | ContactChannelDisconnected

@@ -56,6 +56,8 @@ class ContactProjection(Projection):
             "contact.details_changed",
             "contact.tagged",
             "contact.untagged",
+            "contact.listed",
+            "contact.unlisted",
             "contact.channel_connected",
             "contact.channel_seen",
             "contact.channel_disconnected",

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from contacts.consent.standing import Standing
 from contacts.contact import events as e
 from contacts.contact.composition import PLAIN_FIELDS, Composition, touched, with_merge, without
+from contacts.engagement.state import Engagement
 from contacts.values import AttributeValue, Country, Email, ExternalId, Language, Phone, Tag, TimeZone
 from eventstore.envelope import RecordedEvent, Unreadable
 
@@ -86,6 +87,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     absorbed: tuple[UUID, ...] = ()
     #: In answers only: how its addresses stand, out of other streams. None where nothing was recorded of any of them.
     standing: Standing | None = None
+    #: In answers only: what activity says of it, out of its read model. None where nothing is known.
+    engagement: Engagement | None = None
 
     @property
     def exists(self) -> bool:
@@ -190,6 +193,16 @@ def _untagged(contact: Contact, event: e.ContactUntagged, at: datetime) -> Conta
     return replace(contact, version=contact.version + 1, changed_at=at, tags=tags)
 
 
+def _listed(contact: Contact, event: e.ContactListed, at: datetime) -> Contact:
+    lists = _resorted(contact.lists, event.lists, ())
+    return replace(contact, version=contact.version + 1, changed_at=at, lists=lists)
+
+
+def _unlisted(contact: Contact, event: e.ContactUnlisted, at: datetime) -> Contact:
+    lists = _resorted(contact.lists, (), event.lists)
+    return replace(contact, version=contact.version + 1, changed_at=at, lists=lists)
+
+
 def _channel_connected(contact: Contact, event: e.ContactChannelConnected, at: datetime) -> Contact:
     others = tuple(channel for channel in contact.channels if channel.key != event.channel.key)
     channels = (*others, _connected(event.channel, event.connected_at or at))
@@ -287,6 +300,8 @@ _EVOLVE: Final[dict[type, Callable[[Contact, Any, datetime], Contact]]] = {
     e.ContactDetailsChanged: _details_changed,
     e.ContactTagged: _tagged,
     e.ContactUntagged: _untagged,
+    e.ContactListed: _listed,
+    e.ContactUnlisted: _unlisted,
     e.ContactChannelConnected: _channel_connected,
     e.ContactChannelSeen: _channel_seen,
     e.ContactChannelDisconnected: _channel_disconnected,

@@ -6,7 +6,7 @@ value, and the other has again what it had without the edit. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -141,21 +141,23 @@ def _change_tags(
         events.append(e.ContactUntagged(tags=removed))
 
 
-def _change_in_details(field: str) -> Callable[[dict[str, Any], list[e.ContactEvent], Any, Any], None]:
-    def change(details: dict[str, Any], _events: list[e.ContactEvent], added: Any, removed: Any) -> None:
-        if added:
-            details[f"{field}_added"] = added
-        if removed:
-            details[f"{field}_removed"] = removed
+def _change_lists(
+    _details: dict[str, Any], events: list[e.ContactEvent], added: tuple[Any, ...], removed: tuple[Any, ...]
+) -> None:
+    if added:
+        events.append(e.ContactListed(lists=added))
+    if removed:
+        events.append(e.ContactUnlisted(lists=removed))
 
-    return change
+
+def _change_categories(details: dict[str, Any], _events: list[e.ContactEvent], added: Any, removed: Any) -> None:
+    if added:
+        details["categories_added"] = added
+    if removed:
+        details["categories_removed"] = removed
 
 
-_SET_CHANGES: Final = {
-    "tags": _change_tags,
-    "lists": _change_in_details("lists"),
-    "categories": _change_in_details("categories"),
-}
+_SET_CHANGES: Final = {"tags": _change_tags, "lists": _change_lists, "categories": _change_categories}
 
 
 # -- the past ---------------------------------------------------------------------------------------------------------
@@ -183,6 +185,8 @@ def _without(event: Any, gone: set[str]) -> Any:
             return _details_without(event, gone)
         case e.ContactTagged() | e.ContactUntagged():
             return replace(event, tags=_elements_without("tags", event.tags, gone))
+        case e.ContactListed() | e.ContactUnlisted():
+            return replace(event, lists=_elements_without("lists", event.lists, gone))
     return event
 
 

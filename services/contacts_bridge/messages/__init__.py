@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from contacts_bridge.cloudevent import CloudEvent, cloud_event
 from contacts_bridge.errors import UnmappedEvent
-from contacts_bridge.messages import activity, addresses, contacts, erasures, merges, workspaces
+from contacts_bridge.messages import activity, addresses, contacts, erasures, merges, segments, workspaces
 from contacts_bridge.messages.public import PublicMessage
 from eventstore.envelope import RecordedEvent, Unreadable
 
@@ -23,6 +23,7 @@ MESSAGES: Final[tuple[PublicMessage, ...]] = (
     *erasures.MESSAGES,
     *addresses.MESSAGES,
     *activity.MESSAGES,
+    *segments.MESSAGES,
     *workspaces.MESSAGES,
 )
 _BY_NAME: Final = {message.name: message for message in MESSAGES}

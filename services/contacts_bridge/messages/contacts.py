@@ -46,6 +46,12 @@ class ContactTagsChanged(Data, frozen=True, kw_only=True, gc=False):
     values: Values = UNSET
 
 
+class ContactListsChanged(Data, frozen=True, kw_only=True, gc=False):
+    """Lists that the contact joined or left."""
+
+    lists: Annotated[tuple[UUID, ...], Meta(description="Which lists.", min_length=1)]
+
+
 class ContactChannel(Data, frozen=True, kw_only=True, gc=False):
     """A way of reaching the contact."""
 
@@ -80,6 +86,10 @@ def _tags(event: contact.ContactTagged | contact.ContactUntagged, with_values: b
     return ContactTagsChanged(count=len(event.tags), values={"tags": event.tags} if with_values else UNSET)
 
 
+def _lists(event: contact.ContactListed | contact.ContactUnlisted, _: bool) -> ContactListsChanged:
+    return ContactListsChanged(lists=event.lists)
+
+
 def _connected(event: contact.ContactChannelConnected, with_values: bool) -> ContactChannel:
     channel = event.channel
     return ContactChannel(kind=channel.kind, application=channel.application, values=all_values(event, with_values))
@@ -100,6 +110,8 @@ MESSAGES: Final = (
     PublicMessage("contact.details_changed", "A contact was edited", ContactDetailsChanged, _details_changed),
     PublicMessage("contact.tagged", "A contact got tags", ContactTagsChanged, _tags),
     PublicMessage("contact.untagged", "A contact lost tags", ContactTagsChanged, _tags),
+    PublicMessage("contact.listed", "A contact joined lists", ContactListsChanged, _lists),
+    PublicMessage("contact.unlisted", "A contact left lists", ContactListsChanged, _lists),
     PublicMessage("contact.channel_connected", "A channel reaches a contact", ContactChannel, _connected),
     PublicMessage("contact.channel_seen", "A contact showed up on a channel", ContactChannel, _channel),
     PublicMessage("contact.channel_disconnected", "A channel reaches a contact no more", ContactChannel, _channel),

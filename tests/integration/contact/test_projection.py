@@ -220,6 +220,8 @@ def changes() -> st.SearchStrategy[e.ContactEvent]:
         ),
         TAGS.map(lambda tags: e.ContactTagged(tags=tuple(sorted(tags)))),
         TAGS.map(lambda tags: e.ContactUntagged(tags=tuple(sorted(tags)))),
+        LISTS.map(lambda ids: e.ContactListed(lists=tuple(sorted(ids)))),
+        LISTS.map(lambda ids: e.ContactUnlisted(lists=tuple(sorted(ids)))),
         st.builds(e.ContactChannelConnected, channel=token),
         CHANNELS.map(lambda kind: e.ContactChannelDisconnected(kind=kind, token="t")),
         st.just(e.ContactBlocked()),
@@ -293,6 +295,10 @@ class NaiveContact:
                 self.tags |= set(facts.tags)
             case e.ContactUntagged():
                 self.tags -= set(facts.tags)
+            case e.ContactListed():
+                self.lists |= set(facts.lists)
+            case e.ContactUnlisted():
+                self.lists -= set(facts.lists)
             case e.ContactChannelConnected():
                 self.channels.add(facts.channel.kind)
             case e.ContactChannelDisconnected():

@@ -13,7 +13,9 @@ from contacts.activity import events as activity
 from contacts.consent import events as consent
 from contacts.contact import events as contact
 from contacts.erasure import events as erasure
+from contacts.lists import events as lists
 from contacts.merge import events as merge
+from contacts.segment import events as segment
 from contacts.suppression import events as suppression
 from contacts.values import Country, Email, ExternalId, Language, Phone, Tag, TimeZone
 from contacts.workspace import events as workspace
@@ -73,6 +75,8 @@ EVENTS: dict[str, msgspec.Struct] = {
     ),
     "contact.tagged": contact.ContactTagged(tags=(Tag("secret-tag"),)),
     "contact.untagged": contact.ContactUntagged(tags=(Tag("secret-tag"),)),
+    "contact.listed": contact.ContactListed(lists=(uuid4(),)),
+    "contact.unlisted": contact.ContactUnlisted(lists=(uuid4(),)),
     "contact.channel_connected": contact.ContactChannelConnected(channel=_CHANNEL, connected_at=NOW),
     "contact.channel_seen": contact.ContactChannelSeen(
         kind="telegram", token="secret-token", seen_at=NOW, application="bot"
@@ -142,6 +146,15 @@ EVENTS: dict[str, msgspec.Struct] = {
         addressed_as=activity.AddressedAs(by="email", value="secret@example.com", contact_id=uuid4()),
         data={"channel": "email", "url": "https://secret.example.com", "properties": {"secret": "secret"}},
     ),
+    "list.created": lists.ListCreated(name="Secretname"),
+    "list.renamed": lists.ListRenamed(name="Secretname"),
+    "list.archived": lists.ListArchived(),
+    "list.restored": lists.ListRestored(),
+    "segment.created": segment.SegmentCreated(name="Secretname", filter={"secret": "secret"}),
+    "segment.renamed": segment.SegmentRenamed(name="Secretname"),
+    "segment.redefined": segment.SegmentRedefined(filter={"secret": "secret"}),
+    "segment.archived": segment.SegmentArchived(),
+    "segment.restored": segment.SegmentRestored(),
     "workspace.created": workspace.WorkspaceCreated(name="Secretname"),
     "workspace.settings_changed": workspace.WorkspaceSettingsChanged(
         name="Secretname", default_region=Country("DE"), double_opt_in={"api": True}

@@ -41,8 +41,9 @@ def test_no_message_holds_personal_data_by_default(type_: str) -> None:
         assert personal not in text
 
 
-#: Of merges and erasures there are only ids to tell.
+#: Of merges, lists and erasures there are only ids to tell.
 WITHOUT_VALUES = {"contact.merged", "contact.absorbed", "contact.unmerged", "contact.reinstated", "contact.erased"}
+WITHOUT_VALUES |= {"contact.listed", "contact.unlisted"}
 WITH_VALUES = [
     name for name in EVENTS if name.startswith(("contact.", "activity.")) and name not in WITHOUT_VALUES
 ]  # fmt: skip

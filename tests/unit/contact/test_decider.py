@@ -94,8 +94,8 @@ def test_an_edit_records_only_what_changes() -> None:
 
 
 def test_saving_what_is_already_so_writes_nothing() -> None:
-    details = e.ContactDetailsChanged(attributes={"plan": "gold"}, address=e.Address(city="Ulm"), lists_added=(NEWS,))
-    given = ann(details)
+    details = e.ContactDetailsChanged(attributes={"plan": "gold"}, address=e.Address(city="Ulm"))
+    given = ann(details, e.ContactListed(lists=(NEWS,)))
     given.when(
         edit(
             first_name="Ann",
@@ -144,11 +144,17 @@ def test_true_and_one_are_different_values_of_an_attribute() -> None:
 
 
 def test_replacing_sets_records_what_came_and_what_went() -> None:
-    given = ann(e.ContactDetailsChanged(lists_added=(NEWS,), categories_added=("a",)), e.ContactTagged(tags=("vip",)))
+    given = ann(
+        e.ContactDetailsChanged(categories_added=("a",)),
+        e.ContactTagged(tags=("vip",)),
+        e.ContactListed(lists=(NEWS,)),
+    )
     given.when(edit(lists=(OFFERS,), categories=("a", "b"), tags=("new",))).then(
-        e.ContactDetailsChanged(lists_added=(OFFERS,), lists_removed=(NEWS,), categories_added=("b",)),
+        e.ContactDetailsChanged(categories_added=("b",)),
         e.ContactTagged(tags=("new",)),
         e.ContactUntagged(tags=("vip",)),
+        e.ContactListed(lists=(OFFERS,)),
+        e.ContactUnlisted(lists=(NEWS,)),
     )
 
 
@@ -198,12 +204,14 @@ def test_untagging_what_is_not_tagged_changes_nothing() -> None:
 
 
 def test_lists_are_joined_and_left_once() -> None:
-    after = (
-        ann().when(of_ann(c.AddContactToLists, lists=(NEWS, NEWS))).then(e.ContactDetailsChanged(lists_added=(NEWS,)))
-    )
-    after.when(of_ann(c.RemoveContactFromLists, lists=(NEWS, OFFERS))).then(
-        e.ContactDetailsChanged(lists_removed=(NEWS,))
-    )
+    after = ann().when(of_ann(c.AddContactToLists, lists=(NEWS, NEWS))).then(e.ContactListed(lists=(NEWS,)))
+    after.when(of_ann(c.RemoveContactFromLists, lists=(NEWS, OFFERS))).then(e.ContactUnlisted(lists=(NEWS,)))
+
+
+def test_lists_joined_by_an_edit_of_before_are_left_all_the_same() -> None:
+    given = ann(e.ContactDetailsChanged(lists_added=(NEWS,)))
+    given.when(of_ann(c.AddContactToLists, lists=(NEWS,))).then_nothing_happened()
+    given.when(of_ann(c.RemoveContactFromLists, lists=(NEWS,))).then(e.ContactUnlisted(lists=(NEWS,)))
 
 
 # -- channels ---------------------------------------------------------------------------------------------------------

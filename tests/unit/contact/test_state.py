@@ -41,6 +41,8 @@ EXAMPLES: list[Any] = [
     ),
     e.ContactTagged(tags=("vip",)),
     e.ContactUntagged(tags=("vip",)),
+    e.ContactListed(lists=(NEWS,)),
+    e.ContactUnlisted(lists=(NEWS,)),
     e.ContactChannelConnected(channel=e.ChannelIdentity(kind="telegram", token="1"), connected_at=AT),
     e.ContactChannelSeen(kind="telegram", token="1", seen_at=LATER),
     e.ContactChannelDisconnected(kind="telegram", token="1"),
