@@ -1,4 +1,4 @@
-"""The API as a process: settings in, HTTP out, requests under way answered when it is told to stop."""
+"""The API as a process: settings in, HTTP and a micro service out, requests under way answered when told to stop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from contacts_api.app import create_app
+from contacts_api.micro.connection import micro_service
 from contacts_api.server import listen, serving
 from contacts_api.services import open_services
 from servicekit.run import Stop, run
@@ -28,6 +29,7 @@ async def serve(settings: Settings, stop: Stop) -> None:
     with closing(listen(settings.api_host, settings.api_port)) as sock:
         async with (
             open_services(settings) as services,
+            micro_service(settings.nats_url, services),
             serving(create_app(services), sock, grace_s=settings.shutdown_grace_s - CLOSING_S) as server,
         ):
             log.info("listening", host=settings.api_host, port=settings.api_port)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from contacts_api.errors import UNAUTHENTICATED, Rejected
+from contacts_api.errors import OTHER_WORKSPACE, UNAUTHENTICATED, Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
     from contacts.workspace.permissions import Action, Principal
     from contacts_api.services import Services
@@ -15,13 +16,22 @@ if TYPE_CHECKING:
 _CHALLENGE: Final = (("www-authenticate", 'Bearer realm="rollbook"'),)
 
 
-async def authorised(services: Services, headers: Mapping[bytes, bytes], action: Action) -> Principal:
-    """Raises Rejected without valid credentials, NotAllowed where the role does not include the action."""
+async def authorised(
+    services: Services, headers: Mapping[bytes, bytes], action: Action, workspace_id: UUID | None = None
+) -> Principal:
+    """Who asks; `workspace_id` is the workspace that the address names, if it names one.
+
+    Raises Rejected without valid credentials and for another workspace, NotAllowed where the role does not include
+    the action.
+    """
     scheme, _, token = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Rejected(UNAUTHENTICATED, "send Authorization: Bearer <API key>", headers=_CHALLENGE)
     principal = await services.workspaces.authenticate(token.strip())
     if principal is None:
         raise Rejected(UNAUTHENTICATED, "this API key is unknown, revoked or expired", headers=_CHALLENGE)
+    if workspace_id is not None and principal.workspace_id != workspace_id:
+        # The same whether or not there is such a workspace.
+        raise Rejected(OTHER_WORKSPACE, "the key belongs to another workspace than the one addressed")
     principal.require(action)
     return principal

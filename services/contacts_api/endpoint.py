@@ -22,7 +22,9 @@ from contacts_api.forms import FORM_TYPES, FormDecoder
 from contacts_api.request import Call, check_media_type, read_body, rest_of_path
 
 if TYPE_CHECKING:
-    from litestar.types import Method, Scope
+    from uuid import UUID
+
+    from litestar.types import HTTPScope, Method, Receive, Scope
 
     from contacts_api.services import Services
 
@@ -45,6 +47,7 @@ class Public(Enum):
 
 PUBLIC: Final = Public.PUBLIC
 Handler: TypeAlias = Callable[[Call[Any, Any, Any]], Awaitable[Answer]]
+Pipeline: TypeAlias = Callable[["HTTPScope", "Receive", "UUID | None"], Awaitable[Answer]]
 OnFailure: TypeAlias = Callable[[Exception, "Scope"], None]
 
 
@@ -150,13 +153,13 @@ def route_handlers(endpoints: Iterable[Endpoint], services: Services, on_failure
 
 
 def _route_handler(path: str, endpoints: list[Endpoint], services: Services, on_failure: OnFailure) -> HTTPRouteHandler:
-    pipelines = {each.method: _pipeline(each, services) for each in endpoints}
+    pipelines = {each.method: pipeline(each, services) for each in endpoints}
     if "GET" in pipelines:
         pipelines["HEAD"] = pipelines["GET"]
 
     async def handle(request: Request[Any, Any, Any]) -> ASGIApp:
         try:
-            return await pipelines[request.scope["method"]](request)
+            return await pipelines[request.scope["method"]](request.scope, request.receive, None)
         except Exception as error:  # noqa: BLE001  # the last resort of every request
             problem, headers = problem_of(error)
             if problem.status == 500:
@@ -170,21 +173,25 @@ def _route_handler(path: str, endpoints: list[Endpoint], services: Services, on_
     return handler(handle)
 
 
-def _pipeline(endpoint: Endpoint, services: Services) -> Callable[[Request[Any, Any, Any]], Awaitable[Answer]]:
+def pipeline(endpoint: Endpoint, services: Services) -> Pipeline:
+    """How a request of the endpoint is answered, over HTTP and over NATS alike.
+
+    It takes the request as ASGI has it, and the workspace that the address names where it names one: the caller's has
+    to be that one. Raises whatever `problem_of` knows.
+    """
     path_of = _path_decoder(endpoint)
     query_of = QueryDecoder(endpoint.query_type)
     body_of = _body_decoder(endpoint)
     run, action, takes_body, limit = endpoint.run, endpoint.action, endpoint.takes_body, endpoint.body_bytes_max
     no_body = None if endpoint.takes_body and endpoint.body_required else endpoint.body_type()
 
-    async def answer(request: Request[Any, Any, Any]) -> Answer:
-        scope = request.scope
+    async def answer(scope: HTTPScope, receive: Receive, workspace_id: UUID | None) -> Answer:
         headers = dict(scope["headers"])
-        caller = None if action is PUBLIC else await authorised(services, headers, action)
+        caller = None if action is PUBLIC else await authorised(services, headers, action, workspace_id)
         path, query = path_of(scope), query_of(scope["query_string"])
         raw, body = b"", no_body
         if takes_body:
-            raw = await read_body(request.receive, headers, limit)
+            raw = await read_body(receive, headers, limit)
             if raw or no_body is None:
                 body = body_of(headers, raw)
         return await run(Call(services, caller, scope, headers, path, query, body, raw))

@@ -11,7 +11,9 @@ import msgspec
 
 from contacts import errors as domain
 from contacts.consent.links import InvalidLink
+from contacts.restore.refusals import RestoreConflict
 from contacts_api.decoding import Fault, Malformed
+from contacts_api.restore_views import OfferView, offer_view
 from eventstore import errors as log
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
@@ -34,6 +36,7 @@ class Kind(NamedTuple):
 MALFORMED: Final = Kind("malformed-request", 400, "The request cannot be read as what it should be")
 UNAUTHENTICATED: Final = Kind("unauthenticated", 401, "No valid credentials")
 FORBIDDEN: Final = Kind("forbidden", 403, "The role of this key does not include this")
+OTHER_WORKSPACE: Final = Kind("other-workspace", 403, "The key belongs to another workspace")
 NOT_FOUND: Final = Kind("not-found", 404, "Nothing here under this address")
 METHOD_NOT_ALLOWED: Final = Kind("method-not-allowed", 405, "This address does not answer to this method")
 CLAIM_TAKEN: Final = Kind("claim-taken", 409, "Another contact holds this value")
@@ -47,6 +50,7 @@ OBJECTION_STANDS: Final = Kind("objection-stands", 409, "An objection stands tha
 ERASED: Final = Kind("contact-erased", 410, "The contact's personal data is gone for good")
 PRECONDITION_FAILED: Final = Kind("precondition-failed", 412, "The version has moved on")
 TOO_LARGE: Final = Kind("body-too-large", 413, "The body is larger than this route takes")
+ANSWER_TOO_LARGE: Final = Kind("answer-too-large", 413, "The answer is larger than this way takes")
 MEDIA_TYPE: Final = Kind("unsupported-media-type", 415, "This media type is not taken here")
 INVALID_VALUE: Final = Kind("invalid-value", 422, "A value has the right type and still cannot be")
 REFUSED: Final = Kind("refused", 422, "A rule of the workspace forbids it")
@@ -70,6 +74,7 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     domain.ExternalIdRequired: REFUSED,
     domain.ConsentNotAttested: REFUSED,
     domain.ClaimTakenRefusal: CLAIM_TAKEN,
+    RestoreConflict: CLAIM_TAKEN,
     domain.ChannelNotFound: NOT_FOUND,
     domain.TooMany: REFUSED,
     domain.NoSuchAddress: REFUSED,
@@ -138,6 +143,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     errors: Sequence[Fault] = ()
     #: The contact that holds the value (`claim-taken`).
     holder: UUID | None = None
+    #: How a restore goes on that met a conflict (`claim-taken`).
+    offer: OfferView | None = None
 
 
 class Rejected(Exception):
@@ -158,7 +165,10 @@ def problem_of(error: Exception) -> tuple[Problem, tuple[tuple[str, str], ...]]:
         return _problem(UNAVAILABLE, "the database does not answer; try again later", ()), _headers(UNAVAILABLE, error)
     kind = KINDS.get(type(error), REFUSED if isinstance(error, domain.Refusal) else INTERNAL)
     detail = "the failure was logged" if kind is INTERNAL else DETAILS.get(type(error), str(error))
-    return _problem(kind, detail, _faults(error), getattr(error, "holder", None)), _headers(kind, error)
+    problem = _problem(kind, detail, _faults(error), getattr(error, "holder", None))
+    if isinstance(error, RestoreConflict):
+        problem = msgspec.structs.replace(problem, offer=offer_view(error))
+    return problem, _headers(kind, error)
 
 
 def _problem(kind: Kind, detail: str, faults: Sequence[Fault], holder: UUID | None = None) -> Problem:

@@ -24,6 +24,12 @@ IN_FLIGHT: Final = Gauge("rollbook_http_requests_in_flight", "Requests being ans
 SHED: Final = Counter(
     "rollbook_http_requests_shed_total", "Requests refused at the door because too many were in flight"
 )
+MICRO_SECONDS: Final = Histogram(
+    "rollbook_micro_request_seconds",
+    "Time from taking a NATS request to its answer",
+    ("verb", "status"),
+    buckets=_SECONDS,
+)
 COMMIT_SECONDS: Final = Histogram(
     "rollbook_append_commit_seconds", "Time of one commit of the log", ("lane",), buckets=_SECONDS
 )
