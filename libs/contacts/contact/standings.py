@@ -194,7 +194,7 @@ async def stand(
         digests |= addresses.of(contact.after)
         for member in members.get(contact.after.id, ()):
             digests |= addresses.of(member)
-    found = await _find(connection, digests)
+    found = await find(connection, digests)
     for contact in (*unsure, *others):
         kin = members.get(contact.after.id, ())
         said = found and any(not found.recorded.isdisjoint(addresses.of(each)) for each in (contact.after, *kin))
@@ -247,7 +247,7 @@ async def _members(connection: Connection, contacts: Iterable[Touched]) -> dict[
     return {root: [own[id_] for id_ in ids if id_ in own] for root, (_, ids) in profiles.items()}
 
 
-async def _find(connection: Connection, digests: Collection[Digest]) -> Found:
+async def find(connection: Connection, digests: Collection[Digest]) -> Found:
     found = Found({}, {}, set())
     if not digests:
         return found

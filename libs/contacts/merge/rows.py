@@ -133,7 +133,7 @@ class _Kin:
         ids = list(self._own)
         found = await connection.fetch(SQL["visible"], [self._workspaces[each] for each in ids], ids)
         visible = {row["contact_id"]: _decode(row["state"]) for row in found}
-        agreed = {each: self._agreed(contact) for each, contact in self._own.items()}
+        agreed = {each: agreeing(contact, self._own) for each, contact in self._own.items()}
         return [
             self._row(contact, agreed, visible.get(each))
             for each, contact in self._own.items()
@@ -155,26 +155,9 @@ class _Kin:
             await connection.execute(SQL["forget"], [self._workspaces[each] for each in gone], gone)
 
     def _row(self, contact: Contact, agreed: States, before: Contact | None) -> Touched:
-        root = agreed[contact.id]
-        below = tree(root, agreed) if root.absorbed_into is None else []
+        shown, below = shown_of(contact, agreed)
         position = max(self._positions.get(each, 0) for each in (contact.id, *below))
-        shown = replace(view(root, agreed), composition=contact.composition) if below else contact
         return Touched(self._workspaces[contact.id], before, shown, position)
-
-    def _agreed(self, contact: Contact) -> Contact:
-        """With those below it only that say so themselves, too.
-
-        Where a slice is behind, two may each claim to have absorbed the other. What is missing is about to come.
-        """
-        if contact.composition is None:
-            return contact
-        absorptions = [
-            replace(absorption, edges=edges)
-            for absorption in contact.composition.absorptions
-            if (edges := tuple(e for e in absorption.edges if self._own[e.child].absorbed_into == contact.id))
-        ]
-        composition = replace(contact.composition, absorptions=tuple(absorptions)) if absorptions else None
-        return replace(contact, composition=composition)
 
     def _root(self, contact_id: UUID) -> UUID:
         passed: set[UUID] = set()
@@ -182,6 +165,29 @@ class _Kin:
             passed.add(contact_id)
             contact_id = above
         return contact_id
+
+
+def agreeing(contact: Contact, own: Mapping[UUID, Contact]) -> Contact:
+    """With those below it only that say so themselves, too.
+
+    Where a slice is behind, two may each claim to have absorbed the other. What is missing is about to come.
+    """
+    if contact.composition is None:
+        return contact
+    absorptions = [
+        replace(absorption, edges=edges)
+        for absorption in contact.composition.absorptions
+        if (edges := tuple(e for e in absorption.edges if own[e.child].absorbed_into == contact.id))
+    ]
+    composition = replace(contact.composition, absorptions=tuple(absorptions)) if absorptions else None
+    return replace(contact, composition=composition)
+
+
+def shown_of(contact: Contact, agreed: States) -> tuple[Contact, list[UUID]]:
+    """The contact as a row has it, and whose facts are in it beside its own; `agreed` has all of them, agreeing."""
+    root = agreed[contact.id]
+    below = tree(root, agreed) if root.absorbed_into is None else []
+    return (replace(view(root, agreed), composition=contact.composition) if below else contact), below
 
 
 def _next_to(contact: Contact) -> Iterator[UUID]:

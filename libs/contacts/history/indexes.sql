@@ -1,0 +1,13 @@
+-- Secondary indexes of the history read model. Each statement ends a line with its semicolon; any order, in parallel.
+
+-- Sort by created, and who is beyond the limit of a plan.
+CREATE INDEX contact_history_created ON contact_history (workspace_id, created_at, contact_id);
+
+-- Sort by changed.
+CREATE INDEX contact_history_changed ON contact_history (workspace_id, changed_at, contact_id);
+
+-- Sort by name as shown.
+CREATE INDEX contact_history_full_name ON contact_history (workspace_id, full_name, contact_id);
+
+-- What was valid not long ago is what is valid still and the little that ended since.
+CREATE INDEX contact_history_ended ON contact_history_past (workspace_id, to_position);
