@@ -69,6 +69,8 @@ class Appender:
         self._announced = asyncio.Event()
         self._head = 0
         self._checks_due = 0
+        #: Commands in batches that are not settled yet.
+        self._sent = 0
         self._connected = 0
         self._tasks = [asyncio.create_task(self._run()) for _ in range(BATCHES_IN_FLIGHT)]
         self._announcer = asyncio.create_task(self._announce())
@@ -136,13 +138,18 @@ class Appender:
 
     async def _serve(self, connection: asyncpg.Connection) -> None:
         """Takes a batch and settles it; leaves the connection closed where it is no good any more."""
-        # An even share, so that while one batch commits the other is answered and followed up in Python.
-        share = max(SHARE_MIN, -(-len(self._queue) // BATCHES_IN_FLIGHT))
+        # An even share of all that is under way: while one batch commits, the other is answered and followed up in
+        # Python. A share of the queue alone would be ever smaller batches, each at the price of a flush.
+        share = max(SHARE_MIN, -(-(len(self._queue) + self._sent) // BATCHES_IN_FLIGHT))
         # What lost its connection twice goes alone: should it be the cause, its batch mates are out of it.
         suspect = self._queue[0].losses > 1
         commands = batches.take(self._queue, 1 if suspect else min(share, batches.COMMANDS_MAX))
-        if commands and not await self._settle(connection, commands):
-            connection.terminate()
+        self._sent += len(commands)
+        try:
+            if commands and not await self._settle(connection, commands):
+                connection.terminate()
+        finally:
+            self._sent -= len(commands)
 
     async def _settle(self, connection: asyncpg.Connection, commands: list[Prepared]) -> bool:
         """Gives every command its answer, or puts it back; answers whether the connection is still good."""

@@ -47,23 +47,28 @@ class Prepared:
         self.event_rows = event_rows
         self.claim_rows = claim_rows
         self.key_rows = key_rows
-        self.event_count = sum(map(len, event_rows))
-        self.size = sum(len(row[4]) for rows in event_rows for row in rows)
+        self.event_count = self.size = 0
         #: Its refusal would not show as a unique violation.
-        self.needs_check = any(part.expected_version == ANY_VERSION or not part.events for part in write.streams)
+        self.needs_check = False
         #: Subjects whose data key no expected version guards: it may have been destroyed since it was read.
-        self.guarded = [
-            part.subject_id
-            for part in write.streams
-            if part.expected_version <= NO_STREAM and part.subject_id is not None and part.events
-            and not part.new_subject
-        ]  # fmt: skip
+        self.guarded: list[UUID] = []
+        for part, rows in zip(write.streams, event_rows, strict=True):
+            self._weigh(part, rows)
         self.footprint = self._footprint()
         self.future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         #: A connection was lost while this command was under way: it may have been committed.
         self.outcome_unknown = False
         #: How many connections were lost while this command was under way.
         self.losses = 0
+
+    def _weigh(self, part: StreamWrite, rows: list[EventRow]) -> None:
+        self.event_count += len(rows)
+        for row in rows:
+            self.size += len(row[4])
+        if not rows or part.expected_version == ANY_VERSION:
+            self.needs_check = True
+        if rows and part.expected_version <= NO_STREAM and part.subject_id is not None and not part.new_subject:
+            self.guarded.append(part.subject_id)
 
     def _footprint(self) -> dict[Hashable, Use]:
         """What it touches and how: the append function decides on the state before the batch."""
@@ -74,7 +79,8 @@ class Prepared:
             touched[stream] = ALONE if stream in touched else _use(part)
         if write.idempotency_key is not None:
             touched[write.workspace_id.int, write.idempotency_key] = ALONE
-        touched.update({(kind, value): ALONE for kind, value, _, _ in self.claim_rows})
+        for kind, value, _, _ in self.claim_rows:
+            touched[kind, value] = ALONE
         return touched
 
 
@@ -115,6 +121,9 @@ def take(queue: deque[Prepared], commands_max: int = COMMANDS_MAX) -> list[Prepa
 
 def _clashes(touched: dict[Hashable, Use], command: Prepared) -> bool:
     """Whether it may not go with what was touched before; adds what it touches."""
+    if touched.keys().isdisjoint(command.footprint):
+        touched.update(command.footprint)
+        return False
     clashes = False
     for thing, use in command.footprint.items():
         before = touched.get(thing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final
@@ -19,7 +20,34 @@ NONCE_BYTES: Final = 12
 DATA_KEY_BYTES: Final = 32
 HMAC_BYTES: Final = 16
 CACHED_KEYS_MAX: Final = 100_000
+RANDOM_BYTES_AT_ONCE: Final = 4096
 MASTER_KEY_BYTES_MIN: Final = 32
+
+
+class _Randomness(threading.local):
+    """Bytes of the operating system's generator, fetched many at once: a call into the kernel for each nonce is slow.
+
+    Bytes handed out twice would end all secrecy, so every thread has its own, and a forked process forgets them.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._used = 0
+
+    def take(self, count: int) -> bytes:
+        begin = self._used
+        if begin + count > len(self._bytes):
+            self._bytes, begin = os.urandom(RANDOM_BYTES_AT_ONCE), 0
+        self._used = begin + count
+        return self._bytes[begin : self._used]
+
+    def forget(self) -> None:
+        self._bytes, self._used = b"", 0
+
+
+_randomness: Final = _Randomness()
+_random_bytes: Final = _randomness.take
+os.register_at_fork(after_in_child=_randomness.forget)
 
 
 class Keyring:
@@ -44,7 +72,7 @@ class Keyring:
         return cls({1: secret}, current=1)
 
     def wrap(self, subject_id: UUID, data_key: bytes) -> bytes:
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = _random_bytes(NONCE_BYTES)
         sealed = self._wrapping[self._current].encrypt(nonce, data_key, subject_id.bytes)
         return bytes((self._current,)) + nonce + sealed
 
@@ -77,16 +105,18 @@ class SubjectCipher:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
         self._unwrapped: dict[bytes, AESGCM] = {}
+        # The key made last: what follows at once is its first event, and perhaps never another.
+        self._made: tuple[bytes, AESGCM] | None = None
 
     def create_key(self, subject_id: UUID) -> bytes:
         """A new data key, wrapped."""
-        data_key = os.urandom(DATA_KEY_BYTES)
+        data_key = _random_bytes(DATA_KEY_BYTES)
         wrapped = self._keyring.wrap(subject_id, data_key)
-        self._remember(wrapped, AESGCM(data_key))
+        self._made = wrapped, AESGCM(data_key)
         return wrapped
 
     def encrypt(self, subject_id: UUID, wrapped: bytes, payload: bytes, context: bytes) -> bytes:
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = _random_bytes(NONCE_BYTES)
         return nonce + self._key(subject_id, wrapped).encrypt(nonce, payload, context)
 
     def decrypt(self, subject_id: UUID, wrapped: bytes, sealed: bytes, context: bytes) -> bytes:
@@ -94,6 +124,8 @@ class SubjectCipher:
         return self._key(subject_id, wrapped).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
 
     def _key(self, subject_id: UUID, wrapped: bytes) -> AESGCM:
+        if self._made is not None and self._made[0] is wrapped:
+            return self._made[1]
         key = self._unwrapped.get(wrapped)
         if key is None:
             key = AESGCM(self._keyring.unwrap(subject_id, wrapped))

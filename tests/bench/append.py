@@ -21,6 +21,7 @@ from eventstore.store import EventStore
 from tests.bench.harness import (
     QUICK,
     Figures,
+    age_log,
     closed_loop,
     create_database,
     figures,
@@ -151,6 +152,7 @@ class RawBatches:
 
 async def run() -> bool:
     with own_postgres() as server:
+        await age_log(server)
         ours = await create_database(server, "ours")
         limit = await create_database(server, "raw")
         for dsn in (ours, limit):

@@ -13,7 +13,16 @@ from eventstore.envelope import Metadata, new_id
 from eventstore.migrate import migrate_async
 from eventstore.store import EventStore
 from tests.bench.append import ROUNDS, SECONDS, created
-from tests.bench.harness import Figures, closed_loop, create_database, median, own_postgres, print_goal, print_table
+from tests.bench.harness import (
+    Figures,
+    age_log,
+    closed_loop,
+    create_database,
+    median,
+    own_postgres,
+    print_goal,
+    print_table,
+)
 from tests.bench.peers import Library
 
 IN_FLIGHT = 64
@@ -57,6 +66,7 @@ class Rollbook:
 
 async def run() -> bool:
     with own_postgres() as server:
+        await age_log(server)
         dsn = await create_database(server, "ours")
         await migrate_async(dsn)
         default = Library(await create_database(server, "library"), IN_FLIGHT, database_functions=False)
