@@ -15,7 +15,7 @@ import msgspec
 from contacts.contact.standings import limited
 from contacts_api.answer import Answer, json_answer
 from contacts_api.decoding import Fault, Malformed
-from contacts_api.services import CONTACT
+from contacts_api.services import CONTACT, ENGAGEMENT
 from contacts_api.views import CONTACT_FIELDS, Total, contact_view
 from eventstore.envelope import parse_position
 from eventstore.errors import PositionTimeout
@@ -65,14 +65,21 @@ async def changed(call: Call[Any, Any, Any], command: ContactCommand) -> Answer:
     return await contact_answer(call, 200, await call.services.contact_handler.execute(command, **call.command()))
 
 
-async def contact_answer(call: Call[Any, Any, Any], status: int, outcome: Outcome) -> Answer:
+async def contact_answer(
+    call: Call[Any, Any, Any], status: int, outcome: Outcome, *, view: Callable[[Contact], object] = contact_view
+) -> Answer:
     """The contact right after a command, with its version and its position; a replay as it was then."""
     contact = await call.services.standings.with_standing(
         call.caller.workspace_id,
         outcome.contact,
         position=outcome.appended.last_position if outcome.replayed else POSITION_MAX,
     )
-    answer = json_answer(status, contact_view(await _with_limit(call, outcome, contact)))
+    if not outcome.created:
+        # What activity said after the command is no part of its answer, so that a replay shows the same.
+        position = outcome.appended.last_position
+        queries = call.services.engagement_queries
+        (contact,) = await queries.with_engagement(call.caller.workspace_id, [contact], position=position)
+    answer = json_answer(status, view(await _with_limit(call, outcome, contact)))
     answer.header(b"etag", etag(outcome.version))
     leads_to(answer, getattr(call.path, "contact_id", None), outcome.contact_id)
     return answer.header(b"rollbook-position", outcome.appended.token)
@@ -106,24 +113,28 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-async def shown_position(call: Call[Any, Any, Any], parameter: str | None, projection: str = CONTACT) -> str:
-    """Waits for the position the caller wants to see and returns the one the read model shows at least.
+async def shown_position(call: Call[Any, Any, Any], parameter: str | None, *projections: str) -> str:
+    """Waits for the position the caller wants to see and returns the one that all the read models show at least.
+
+    Without `projections` those that contacts are shown from are meant.
 
     Raises:
         Malformed: no such position was ever given out.
-        PositionTimeout: the read model did not get there in time.
+        PositionTimeout: a read model did not get there in time.
     """
+    projections = projections or (CONTACT, ENGAGEMENT)
     services = call.services
     lane = services.store.lane_of(call.caller.workspace_id)
     wanted = call.min_position(parameter)
     if wanted is not None:
         if wanted[0] != lane:
             raise _no_position("min_position")
-        if services.progress.reached(projection, lane) < wanted[1]:
-            if wanted[1] > await services.store.head(lane):
-                raise _no_position("min_position")
+        behind = [each for each in projections if services.progress.reached(each, lane) < wanted[1]]
+        if behind and wanted[1] > await services.store.head(lane):
+            raise _no_position("min_position")
+        for projection in behind:
             await services.progress.wait(projection, lane, wanted[1], services.settings.position_wait_s)
-    return f"{lane}.{services.progress.reached(projection, lane)}"
+    return f"{lane}.{min(services.progress.reached(each, lane) for each in projections)}"
 
 
 async def position_of(call: Call[Any, Any, Any], as_of: str) -> int:

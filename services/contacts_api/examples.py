@@ -121,6 +121,11 @@ HISTORY: Final[dict[str, Any]] = {
     "total": {"count": 1, "exact": True},
 }
 REASONS: Final[dict[str, Any]] = {"with a reason": {"reason": "asked for it on the phone"}}
+RESTORES: Final[dict[str, Any]] = {
+    "as it was": {"reason": "deleted by mistake"},
+    "into whoever holds its external id now": {"on_conflict": "merge"},
+    "without what was taken": {"on_conflict": "release"},
+}
 ERASURES: Final[dict[str, Any]] = {"the person asked": {"confirm": True, "reason": "person_asked"}}
 ERASURE: Final[dict[str, Any]] = {
     "id": "01989f1e-7a10-7c3e-a2d4-5b1e8c9f0a11",
@@ -227,6 +232,7 @@ MERGE_ID: Final = "01936f61-1a2b-7c3d-8e4f-5a6b7c8d9e0f"
 MERGES: Final[dict[str, Any]] = {
     "two contacts": {"primary": ID, "others": [OTHER_ID]},
     "with choices": {"primary": ID, "others": [OTHER_ID], "choices": {"first_name": OTHER_ID, "phone": ID}},
+    "with one that is deleted": {"primary": ID, "others": [OTHER_ID], "restore": True},
 }
 MERGE: Final[dict[str, Any]] = {
     "id": MERGE_ID,

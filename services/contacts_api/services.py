@@ -24,9 +24,11 @@ from contacts.consent.reading import Standings
 from contacts.contact.commands import UpsertKind
 from contacts.contact.handler import ContactHandler, FindContact
 from contacts.contact.queries import ContactQueries
+from contacts.engagement.queries import EngagementQueries
 from contacts.erasure.handler import ErasureHandler
 from contacts.facts import Facts
 from contacts.merge.handler import MergeHandler
+from contacts.restore.handler import RestoreHandler
 from contacts.suppression.handler import SuppressionHandler
 from contacts.suppression.queries import SuppressionQueries
 from contacts.workspace.bootstrap import bootstrap
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
 #: The read model that answers about contacts.
 CONTACT: Final = "contact"
+#: The read model that says what activity says of contacts.
+ENGAGEMENT: Final = "engagement"
 #: The read model that answers about blacklists.
 SUPPRESSION: Final = "suppression"
 
@@ -68,8 +72,10 @@ class Services:
     unsubscribe_links: UnsubscribeLinks
     ledgers: Ledgers
     merge_handler: MergeHandler
+    restore_handler: RestoreHandler
     activity_handler: ActivityHandler
     activity_queries: ActivityQueries
+    engagement_queries: EngagementQueries
     progress: Progress
     #: Sessions of `rollbook_reader`.
     pool: asyncpg.Pool
@@ -106,6 +112,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             store, find=_finder(queries, progress, settings.position_wait_s), beside=DoubleOptIn(facts, keys)
         )
         components = contact_handler.components
+        merge_handler = MergeHandler(store, components)
         look_up = CaughtUpLookUp(MatchQueries(pool), progress, settings.position_wait_s)
         yield Services(
             settings=settings,
@@ -124,9 +131,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             may_send=MaySend(store, components, keys, find_over_limit=_over_limit(workspaces, queries)),
             unsubscribe_links=UnsubscribeLinks(keyring.hmac("unsubscribe", "links")),
             ledgers=Ledgers(store, LedgerKey(keyring)),
-            merge_handler=MergeHandler(store, components),
+            merge_handler=merge_handler,
+            restore_handler=RestoreHandler(store, contact_handler, merge_handler),
             activity_handler=ActivityHandler(store, components, Matcher(store, look_up)),
             activity_queries=ActivityQueries(pool, keyring.hmac("cursor", "activity")),
+            engagement_queries=EngagementQueries(pool),
             progress=progress,
             pool=pool,
         )

@@ -21,7 +21,7 @@ class MergeContacts(_Command, frozen=True, kw_only=True):
     """One profile for several contacts, with a new id for the merge. What is merged already is passed over.
 
     Refused: ContactNotFound, ContactIsDeleted, ContactIsErased, ContactIsBlocked, MergedWithItself, AlreadyAbsorbed,
-    InvalidChoice, TooMany.
+    InvalidInput, TooMany.
     """
 
     #: An absorbed one stands for the contact that absorbed it.
@@ -31,6 +31,9 @@ class MergeContacts(_Command, frozen=True, kw_only=True):
     #: Whose value is shown, by field; custom attributes as `attributes.<key>`. All else is the primary's, and what is
     #: empty there the first other's that has it.
     choices: dict[str, UUID] = {}
+    #: Deleted contacts are restored by it instead of refused; what others hold meanwhile they give up.
+    restore: bool = False
+    reason: str | None = None
 
 
 class UnmergeContacts(_Command, frozen=True, kw_only=True):

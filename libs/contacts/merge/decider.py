@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -18,9 +19,11 @@ from contacts.merge.events import MergeCompleted, MergeEvent, MergeReversed
 from contacts.merge.profile import Profile
 from contacts.merge.state import Merge
 from contacts.merge.view import view
+from contacts.restore.decider import restored
 
 #: Others that one merge may have.
 WIDTH_MAX: Final = 100
+NOTHING: Final[Mapping[UUID, tuple[e.Released, ...]]] = MappingProxyType({})
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,35 +36,43 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     done_by: UUID | None = None
 
 
-def decide_merge(command: MergeContacts, profiles: Mapping[UUID, Profile]) -> Plan:
+def decide_merge(
+    command: MergeContacts, profiles: Mapping[UUID, Profile], taken: Mapping[UUID, tuple[e.Released, ...]] = NOTHING
+) -> Plan:
     """`profiles` has one for every contact named: that of the contact which stands for it.
+
+    `taken` says of deleted ones, by the root's id, what others hold meanwhile.
 
     Raises:
         Refusal: as the command names.
     """
-    primary = _mergeable(command.primary, profiles[command.primary])
+    primary = _mergeable(command.primary, profiles[command.primary], command)
     others = list(_others(command, primary, profiles))
     if len(others) > WIDTH_MAX:
         raise errors.TooMany("others in one merge", WIDTH_MAX)
     if not others:
         return Plan(done_by=primary.others[command.others[0]].absorbed_by)
     choices = _choices(command, primary, [profiles[other] for other in others])
-    contacts: dict[UUID, tuple[e.ContactEvent, ...]] = {
-        primary.root.id: (e.ContactMerged(merge_id=command.merge_id, others=tuple(others), choices=choices),)
-    }
+    contacts: dict[UUID, tuple[e.ContactEvent, ...]] = {}
+    for profile in (primary, *(profiles[other] for other in others)):
+        if profile.root.deleted:
+            contacts |= restored(profile, command.reason, taken.get(profile.root.id, ()))
+    merged = e.ContactMerged(merge_id=command.merge_id, others=tuple(others), choices=choices)
+    contacts[primary.root.id] = (*contacts.get(primary.root.id, ()), merged)
     for other in others:
-        contacts[other] = (e.ContactAbsorbed(merge_id=command.merge_id, into=primary.root.id),)
+        absorbed = e.ContactAbsorbed(merge_id=command.merge_id, into=primary.root.id)
+        contacts[other] = (*contacts.get(other, ()), absorbed)
     completed = MergeCompleted(primary=primary.root.id, others=tuple(others), choices=choices)
     return Plan(contacts=contacts, merge=(completed,))
 
 
-def _mergeable(named: UUID, profile: Profile) -> Profile:
+def _mergeable(named: UUID, profile: Profile, command: MergeContacts) -> Profile:
     contact = profile.root
     if not contact.exists:
         raise errors.ContactNotFound(named)
     if contact.erased:
         raise errors.ContactIsErased(named)
-    if contact.deleted:
+    if contact.deleted and not command.restore:
         raise errors.ContactIsDeleted(named)
     if contact.blocked:
         raise errors.ContactIsBlocked(named)
@@ -77,7 +88,7 @@ def _others(command: MergeContacts, primary: Profile, profiles: Mapping[UUID, Pr
             profile = profiles[other]
             if other != profile.root.id:
                 raise errors.AlreadyAbsorbed(other, profile.root.id)
-            yield _mergeable(other, profile).root.id
+            yield _mergeable(other, profile, command).root.id
 
 
 def _choices(command: MergeContacts, primary: Profile, others: list[Profile]) -> dict[str, UUID]:

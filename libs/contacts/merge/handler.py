@@ -22,6 +22,7 @@ from contacts.merge.edits import edits, own_at
 from contacts.merge.preview import MergePreview, UnmergePreview, merge_preview
 from contacts.merge.profile import Profile, after, profiles_of
 from contacts.merge.state import CATEGORY, Merge, evolve, fold, initial
+from contacts.restore.holders import find_taken
 from eventstore.envelope import Appended, Claim, Metadata, Stream, StreamWrite, Write
 from eventstore.errors import ClaimTaken, DuplicateAppend, SubjectErased, WrongExpectedVersion
 from eventstore.store import VERSION_MAX, EventStore
@@ -81,7 +82,6 @@ class MergeHandler:
             Refusal: as the command names, TooContended, IdempotencyKeyReused.
             StoreUnavailable, Overloaded: repeat with the same key.
         """
-        metadata = replace(metadata, automation=False)
         request = Request(metadata=metadata, idempotency_key=idempotency_key, digest=request_hash)
         try:
             return await self._settle(command, request)
@@ -146,8 +146,13 @@ class MergeHandler:
     async def _plan_merge(self, command: MergeContacts) -> Situation:
         named = dict.fromkeys((command.primary, *command.others))
         met = await self._profiles(command.workspace_id, named)
-        plan = decide_merge(command, met)
         profiles = {profile.root.id: profile for profile in met.values()}
+        taken = {
+            root: await find_taken(self._store, command.workspace_id, profile)
+            for root, profile in profiles.items()
+            if command.restore and profile.root.deleted
+        }
+        plan = decide_merge(command, met, taken)
         return Situation(merge=initial(command.merge_id), plan=plan, profiles=profiles)
 
     async def _plan_unmerge(self, command: UnmergeContacts) -> Situation:
@@ -194,8 +199,9 @@ class MergeHandler:
             head = await self._store.head(lane)
             nothing = Appended(lane=lane, last_position=head, event_count=0, recorded_at=EPOCH)
             return Outcome(merge=merge, appended=nothing, created=False)
+        kept = merge.id, merge.version + len(plan.merge)
         try:
-            appended = await self._store.append(_write(workspace_id, request, situation))
+            appended = await self.carry_out(workspace_id, request, situation, kept=kept)
         except DuplicateAppend:
             replayed = await self._replay(workspace_id, request)
             assert replayed is not None, "the log has just said that the key was used"
@@ -204,13 +210,26 @@ class MergeHandler:
             raise errors.ClaimTakenRefusal(taken.kind, taken.holder) from None
         except SubjectErased as erased:
             raise errors.ContactIsErased(erased.subject_id) from None
-        for contact_id, state in situation.states(appended.recorded_at).items():
-            if contact_id in plan.contacts:
-                stream = Stream(workspace_id, CONTACT, contact_id)
-                self._components.aggregates.remember(stream, state, state.version)
         for event in plan.merge:
             merge = evolve(merge, event, appended.recorded_at)
         return Outcome(merge=merge, appended=appended, created=_created(merge, appended))
+
+    async def carry_out(
+        self, workspace_id: UUID, request: Request, situation: Situation, *, kept: tuple[UUID, int]
+    ) -> Appended:
+        """Appends what was planned; `kept` is what the idempotency key remembers: stream and version of the answer.
+
+        Raises:
+            WrongExpectedVersion, ClaimTaken: the plan is behind.
+            DuplicateAppend: the idempotency key had its effect earlier.
+            SubjectErased, StoreUnavailable, Overloaded.
+        """
+        appended = await self._store.append(_write(workspace_id, request, situation, kept))
+        for contact_id, state in situation.states(appended.recorded_at).items():
+            if contact_id in situation.plan.contacts:
+                stream = Stream(workspace_id, CONTACT, contact_id)
+                self._components.aggregates.remember(stream, state, state.version)
+        return appended
 
     async def _replay(self, workspace_id: UUID, request: Request) -> Outcome | None:
         if request.idempotency_key is None:
@@ -232,7 +251,7 @@ def _created(merge: Merge, appended: Appended) -> bool:
     return merge.version == 1 and appended.event_count > 0
 
 
-def _write(workspace_id: UUID, request: Request, situation: Situation) -> Write:
+def _write(workspace_id: UUID, request: Request, situation: Situation, kept: tuple[UUID, int]) -> Write:
     plan, merge = situation.plan, situation.merge
     now = {member.id: member for profile in situation.profiles.values() for member in profile.members}
     contacts = [
@@ -251,9 +270,10 @@ def _write(workspace_id: UUID, request: Request, situation: Situation) -> Write:
         workspace_id=workspace_id,
         streams=(*contacts, own),
         claims=tuple(_claims(situation)),
-        metadata=request.metadata,
+        # Nothing may be automated because of a merge.
+        metadata=replace(request.metadata, automation=False),
         idempotency_key=request.idempotency_key,
-        request_hash=kept_with_key(request, merge.id, merge.version + len(plan.merge)),
+        request_hash=kept_with_key(request, *kept),
     )
 
 

@@ -27,6 +27,8 @@ class MergeInput(_Input, frozen=True, kw_only=True):
     others: Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=NAMED_MAX)]
     #: Whose value is shown, by field (`first_name`, `attributes.<key>` …). All else is the primary's.
     choices: dict[str, UUID] = {}
+    #: Restore those that are deleted. An `external_id` or `messaging_id` that somebody took meanwhile stays there.
+    restore: bool = False
 
 
 class UnmergeInput(_Input, frozen=True, kw_only=True):
@@ -47,6 +49,7 @@ def merge_contacts(sent: MergeInput, *, workspace_id: UUID, merge_id: UUID) -> M
         primary=sent.primary,
         others=tuple(sent.others),
         choices=sent.choices,
+        restore=sent.restore,
     )
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final
 
 import msgspec
+from uuid_utils.compat import uuid7
 
 from contacts.contact import commands
 from contacts.contact.input import parse_field
-from contacts.errors import ClaimTakenRefusal, ContactIsDeleted
+from contacts.errors import ContactIsBlocked, ContactIsDeleted, NotAllowed
+from contacts.restore.commands import BringBack, OnConflict
+from contacts.restore.refusals import RestoreConflict
 from contacts.values import REASON_MAX, parse_reason
 from contacts.workspace.permissions import Action
 from contacts_api import examples
 from contacts_api.answer import Answer
-from contacts_api.conventions import changed
+from contacts_api.conventions import changed, contact_answer
 from contacts_api.decoding import Fault, Malformed
-from contacts_api.endpoint import Endpoint, Nothing, endpoint
+from contacts_api.endpoint import Endpoint, Nothing, Returns, endpoint
 from contacts_api.request import Call
-from contacts_api.routes.contacts import CHANGE_REFUSALS, CHANGED, EDITING, TAG, ContactPath
+from contacts_api.restore_views import RestoredView, restored_view
+from contacts_api.routes.contacts import CHANGE_REFUSALS, CHANGED, CONTACT_HEADERS, EDITING, TAG, ContactPath
+from contacts_api.views import ContactView
 
 Reason = Annotated[str | None, msgspec.Meta(description=f"Why, in at most {REASON_MAX} characters.")]
 #: A deleted contact can be deleted and restored again.
@@ -34,6 +40,15 @@ class ReasonInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     """Why something is done."""
 
     reason: Reason = None
+
+
+class RestoreInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Why it comes back, and what to do where others hold what it had."""
+
+    reason: Reason = None
+    on_conflict: Annotated[
+        OnConflict, msgspec.Meta(description="What to do where another contact took a unique value of it.")
+    ] = "offer"
 
 
 @endpoint(
@@ -71,20 +86,31 @@ async def delete_contact(call: Call[ContactPath, ReasonQuery, ReasonInput]) -> A
     tag=TAG,
     takes=EDITING,
     body_required=False,
-    examples=examples.REASONS,
-    returns=CHANGED,
-    refuses=(*_OF_ANY_CONTACT, ClaimTakenRefusal),
+    examples=examples.RESTORES,
+    returns=Returns(200, "The contact as it is now", (ContactView, RestoredView), CONTACT_HEADERS, examples.CONTACT),
+    refuses=(*_OF_ANY_CONTACT, RestoreConflict, ContactIsBlocked, NotAllowed),
 )
-async def restore_contact(call: Call[ContactPath, Nothing, ReasonInput]) -> Answer:
-    """Bring a deleted contact back, exactly as it was.
+async def restore_contact(call: Call[ContactPath, Nothing, RestoreInput]) -> Answer:
+    """Bring a deleted contact back, exactly as it was. It never fails for good.
 
-    409 `claim-taken` names the contact that took its `external_id` or `messaging_id` meanwhile. Restoring a contact
-    that is not deleted changes nothing.
+    Where another contact took its `external_id` or `messaging_id` meanwhile, `on_conflict` says what then. `offer`
+    changes nothing: 409 `claim-taken` names the holder and has in `offer` what can be sent next. `release` restores it
+    without what was taken. `merge` does the same and merges it into the holder at once, to be unmerged at any time; it
+    needs the permission `contacts.merge` as well. `released` in the answer says what it had to give up.
+
+    Nobody is subscribed again by a restore. Restoring a contact that is not deleted changes nothing.
     """
-    command = commands.RestoreContact(
-        workspace_id=call.caller.workspace_id, contact_id=call.path.contact_id, reason=_reason(call.body)
+    if call.body.on_conflict == "merge":
+        call.caller.require(Action.CONTACTS_MERGE)
+    command = BringBack(
+        workspace_id=call.caller.workspace_id,
+        contact_id=call.path.contact_id,
+        reason=None if call.body.reason is None else parse_field("/reason", parse_reason, call.body.reason),
+        on_conflict=call.body.on_conflict,
+        merge_id=uuid7(),
     )
-    return await changed(call, command)
+    restored = await call.services.restore_handler.execute(command, **call.command())
+    return await contact_answer(call, 200, restored.outcome, view=partial(restored_view, restored))
 
 
 @endpoint(

@@ -1,0 +1,1 @@
+"""Restoring what was deleted, whoever took its unique values meanwhile."""
