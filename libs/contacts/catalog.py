@@ -11,6 +11,8 @@ from contacts.activity.projection import ActivityProjection
 from contacts.consent import events as consent
 from contacts.contact import events as contact
 from contacts.contact.projection import ContactProjection
+from contacts.duplicate import events as duplicate
+from contacts.duplicate.projection import DuplicateProjection
 from contacts.engagement.projection import EngagementProjection
 from contacts.erasure import events as erasure
 from contacts.history.projection import HistoryProjection
@@ -47,6 +49,7 @@ EVENT_TYPES: Final = (
     EventType("erasure.completed", erasure.ErasureCompleted),
     EventType("merge.completed", merge.MergeCompleted),
     EventType("merge.reversed", merge.MergeReversed),
+    EventType("duplicate.dismissed", duplicate.DuplicateDismissed),
     EventType("suppression.address_blacklisted", suppression.AddressBlacklisted),
     EventType("suppression.address_unblacklisted", suppression.AddressUnblacklisted),
     EventType("consent.granted", consent.ConsentGranted),
@@ -85,9 +88,10 @@ CODEC: Final = Codec(EVENT_TYPES)
 #: Every read model, in the order they are built.
 PROJECTIONS: Final[tuple[Projection, ...]] = (
     ContactProjection(),
-    HistoryProjection(),
+    HistoryProjection(CODEC),
     SuppressionProjection(),
     ActivityProjection(),
     IdentityProjection(),
+    DuplicateProjection(),
     EngagementProjection(),
 )

@@ -11,3 +11,7 @@ CREATE INDEX contact_history_full_name ON contact_history (workspace_id, full_na
 
 -- What was valid not long ago is what is valid still and the little that ended since.
 CREATE INDEX contact_history_ended ON contact_history_past (workspace_id, to_position);
+
+-- Erasure: who was ever part of a contact, and which addresses it ever had.
+CREATE INDEX history_kin_root ON history_kin (root_id);
+CREATE INDEX contact_address_contact ON contact_address (contact_id);

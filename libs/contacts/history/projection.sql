@@ -12,7 +12,7 @@ LEFT JOIN history_gone AS g ON g.workspace_id = wanted.workspace_id AND g.contac
 WHERE n.contact_id IS NOT NULL OR m.contact_id IS NOT NULL OR g.contact_id IS NOT NULL
 
 -- holders --
--- Who has which address, by what contacts say themselves.
+-- Who ever had which address, by what contacts say themselves.
 SELECT a.address, a.workspace_id, a.contact_id
 FROM contact_address AS a
 WHERE a.address = ANY ($1::bytea[])
@@ -74,7 +74,7 @@ FROM ended
 WHERE from_position < to_position
 
 -- erase --
--- Takes away every version of these contacts, and that they were ever part of another.
+-- Takes away every version of these contacts, that they were ever part of another, and which addresses they had.
 WITH gone AS (
     SELECT g.workspace_id, g.contact_id
     FROM unnest($1::uuid[], $2::uuid[]) AS g (workspace_id, contact_id)
@@ -82,7 +82,12 @@ WITH gone AS (
 forgotten AS (
     DELETE FROM history_kin AS k
     USING gone
-    WHERE k.workspace_id = gone.workspace_id AND gone.contact_id IN (k.contact_id, k.root_id)
+    WHERE gone.contact_id IN (k.contact_id, k.root_id)
+),
+unlinked AS (
+    DELETE FROM contact_address AS a
+    USING gone
+    WHERE a.contact_id = gone.contact_id
 )
 DELETE FROM contact_history AS h
 USING gone
@@ -103,7 +108,7 @@ WHERE m.workspace_id = gone.workspace_id AND m.contact_id = gone.contact_id
 INSERT INTO history_kin (workspace_id, contact_id, root_id)
 SELECT k.workspace_id, k.contact_id, k.root_id
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS k (workspace_id, contact_id, root_id)
-ON CONFLICT (workspace_id, contact_id, root_id) DO NOTHING
+ON CONFLICT (contact_id, root_id) DO NOTHING
 
 -- keep_gone --
 INSERT INTO history_gone AS g (workspace_id, contact_id, version, created_at, takes_room)
@@ -117,3 +122,57 @@ INSERT INTO history_room AS r (workspace_id, contacts)
 SELECT d.workspace_id, d.contacts
 FROM unnest($1::uuid[], $2::bigint[]) AS d (workspace_id, contacts)
 ON CONFLICT (workspace_id) DO UPDATE SET contacts = r.contacts + excluded.contacts
+
+-- concerned --
+-- Contacts that were ever shown with something of these contacts, or with what was said of these addresses.
+WITH origin AS (
+    SELECT g.contact_id
+    FROM unnest($1::uuid[]) AS g (contact_id)
+    UNION
+    SELECT a.contact_id
+    FROM contact_address AS a
+    WHERE a.address = ANY ($2::bytea[])
+)
+SELECT k.root_id AS contact_id, k.workspace_id
+FROM origin
+JOIN history_kin AS k ON k.contact_id = origin.contact_id
+UNION
+SELECT a.contact_id, a.workspace_id
+FROM contact_address AS a
+WHERE a.address = ANY ($2::bytea[])
+
+-- record_streams --
+SELECT a.stream_id
+FROM address_record AS a
+WHERE a.address = ANY ($1::bytea[])
+
+-- read_streams --
+-- Everything that streams with these ids say up to a position, in its order.
+SELECT
+    e.lane, e.position, e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version,
+    e.recorded_at, e.metadata, e.payload, e.subject_id, k.wrapped
+FROM log.events AS e
+LEFT JOIN keys.subject_keys AS k ON k.subject_id = e.subject_id
+WHERE e.stream_id = ANY ($1::uuid[]) AND e.lane = $2 AND e.position <= $3 AND e.type = ANY ($4::text[])
+ORDER BY e.position
+
+-- versions --
+SELECT h.state, h.from_position, h.from_time
+FROM unnest($1::uuid[], $2::uuid[]) AS w (workspace_id, contact_id)
+JOIN contact_history AS h ON h.workspace_id = w.workspace_id AND h.contact_id = w.contact_id
+ORDER BY h.from_position
+
+-- forget --
+-- Takes away every version of profiles that are made anew.
+WITH again AS (
+    SELECT w.workspace_id, w.contact_id
+    FROM unnest($1::uuid[], $2::uuid[]) AS w (workspace_id, contact_id)
+),
+kin AS (
+    DELETE FROM history_kin AS k
+    USING again
+    WHERE k.root_id = again.contact_id
+)
+DELETE FROM contact_history AS h
+USING again
+WHERE h.workspace_id = again.workspace_id AND h.contact_id = again.contact_id

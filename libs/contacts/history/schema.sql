@@ -1,6 +1,6 @@
 -- The history read model: one row per version of the row that `contact` showed, with its validity in positions and times.
--- Names are unqualified: every build of the read model is a schema of its own. The addresses' tables are those of the
--- contact read model (`contact/standing_schema.sql`).
+-- Names are unqualified: every build of the read model is a schema of its own. The tables of addresses are those of the
+-- contact read model (`contact/standing_schema.sql`); here `contact_address` says who ever had one.
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
 
@@ -66,7 +66,7 @@ CREATE TABLE history_kin (
     workspace_id uuid NOT NULL,
     contact_id uuid NOT NULL,
     root_id uuid NOT NULL,
-    CONSTRAINT history_kin_pkey PRIMARY KEY (workspace_id, contact_id, root_id)
+    CONSTRAINT history_kin_pkey PRIMARY KEY (contact_id, root_id)
 );
 COMMENT ON TABLE history_kin IS 'Contacts that were ever shown as part of another one, which an erasure has to reach.';
 

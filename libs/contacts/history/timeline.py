@@ -24,6 +24,7 @@ from contacts.contact.standings import Found, is_over_limit, limited
 from contacts.contact.state import CATEGORY, Contact, fold, initial
 from contacts.history.room import Room
 from contacts.merge.rows import agreeing, shown_of
+from contacts.proof import ProofDestroyed
 from contacts.workspace.events import WorkspaceSettingsChanged
 from eventstore.envelope import RecordedEvent
 from eventstore.projection import PoisonedEvent
@@ -84,6 +85,10 @@ class Timeline:
         self.new: list[Version] = []
         #: Contacts that an event was about.
         self.changed: dict[UUID, UUID] = {}
+        #: Which of them came to have which address.
+        self.had: set[tuple[Digest, UUID]] = set()
+        #: Addresses of which words that were said can no longer be read, not even those of the past.
+        self.unsaid: set[Digest] = set()
         self._digests: dict[UUID, set[Digest]] = {}
 
     def take(self, event: RecordedEvent[Any]) -> None:
@@ -95,7 +100,7 @@ class Timeline:
         else:
             concerned = self._limit(event)
         for contact_id in concerned:
-            self._show(contact_id, event)
+            self.show(contact_id, event.position, event.recorded_at)
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
@@ -128,14 +133,13 @@ class Timeline:
 
     def _move(self, contact_id: UUID, after: Contact) -> None:
         before = self._digests.pop(contact_id, None)
-        holders = self.world.holders
-        if not holders:
-            return
-        for address, having in holders.items():
+        addresses = self._digests_of(contact_id, after)
+        self.had.update((address, contact_id) for address in addresses)
+        for address, having in self.world.holders.items() if self.world.holders else ():
             if before is None or address in before:
                 having.discard(contact_id)
-        for address in self._digests_of(contact_id, after).intersection(holders):
-            holders[address].add(contact_id)
+            if address in addresses:
+                having.add(contact_id)
 
     def _make_room(self, event: RecordedEvent[Any], before: Contact, after: Contact) -> set[UUID]:
         contact_id, takes_room = event.stream_id, self.world.takes_room
@@ -162,6 +166,8 @@ class Timeline:
             raise PoisonedEvent(event.stream_id, event, str(error)) from None
         if not after.address:
             raise PoisonedEvent(event.stream_id, event, "the fact that names its address is missing")
+        if isinstance(event.event, ProofDestroyed):
+            self.unsaid.add(after.address)
         if after == before:
             return set()
         world.records[event.stream_id] = after
@@ -180,11 +186,11 @@ class Timeline:
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 
-    def _show(self, contact_id: UUID, event: RecordedEvent[Any]) -> None:
+    def show(self, contact_id: UUID, from_position: int, from_time: datetime) -> None:
+        """Begins a version where something else is to be shown now."""
         before, after = self.world.shown.get(contact_id), self._shown(contact_id)
         if before is None and after is None:
             return
-        from_position, from_time = event.position, event.recorded_at
         if before is not None:
             if before.contact == after:
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -37,10 +37,9 @@ _decode_record: Final = msgspec.msgpack.Decoder(AddressRecord).decode
 class RememberingKeys(AddressKeys):
     """Makes each digest once: a batch asks for those of its events and again for those of its contacts."""
 
-    def __init__(self, keys: AddressKeys) -> None:
-        self._keys = keys
+    def __init__(self, hmac: Callable[[str, str], bytes]) -> None:
+        super().__init__(hmac)
         self._known: dict[str, Digest] = {}
-        super().__init__(keys._hmac)
 
     def email_digest(self, email: Email) -> Digest:
         digest = self._known.get(email)
@@ -60,7 +59,7 @@ async def read_world(connection: Connection, events: Events, keys: AddressKeys, 
     world = World(keys=keys)
     contacts = [event for event in events if event.category == CATEGORY]
     facts = [event for event in events if event.category in ADDRESS_CATEGORIES]
-    named = dict(_named(contacts))
+    named = dict(named_by(contacts))
     if fresh:
         world.workspaces = named
     else:
@@ -72,7 +71,7 @@ async def read_world(connection: Connection, events: Events, keys: AddressKeys, 
     return world
 
 
-def _named(contacts: Iterable[RecordedEvent[Any]]) -> Iterator[tuple[UUID, UUID]]:
+def named_by(contacts: Iterable[RecordedEvent[Any]]) -> Iterator[tuple[UUID, UUID]]:
     """Everybody that events of contacts name, with the workspace."""
     for recorded in contacts:
         workspace_id = recorded.workspace_id
@@ -134,15 +133,16 @@ async def _records(connection: Connection, world: World, facts: Events) -> set[D
 
 
 async def _holders(connection: Connection, world: World, changed: set[Digest]) -> None:
+    """Adds who has these addresses. Stored is who ever had them."""
     if not changed:
         return
+    ever = await connection.fetch(SQL["holders"], list(changed))
+    await _meet(connection, world, {id_: each for _, each, id_ in ever if id_ not in world.workspaces})
     world.holders = {address: set() for address in changed}
-    wanted: dict[UUID, UUID] = {}
-    for address, workspace_id, contact_id in await connection.fetch(SQL["holders"], list(changed)):
-        world.holders[address].add(contact_id)
-        if contact_id not in world.workspaces:
-            wanted[contact_id] = workspace_id
-    await _meet(connection, world, wanted)
+    for address, _, contact_id in ever:
+        own = world.own.get(contact_id)
+        if own is not None and not own.erased and address in digests_of(own, world.keys):
+            world.holders[address].add(contact_id)
 
 
 async def _found(connection: Connection, world: World, contacts: Events, changed: set[Digest]) -> None:

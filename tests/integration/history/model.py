@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from contacts.catalog import CODEC
 from contacts.contact.projection import ContactProjection
 from contacts.contact.row import COLUMNS
 from contacts.history.projection import HistoryProjection
@@ -31,7 +32,7 @@ class Past:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
-        self.history = HistoryProjection().bound(KEYRING)
+        self.history = HistoryProjection(CODEC).bound(KEYRING)
         self.contact = ContactProjection().bound(KEYRING)
 
     async def build(self, schema: str, projection: Projection | None = None) -> str:

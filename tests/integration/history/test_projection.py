@@ -16,6 +16,7 @@ from contacts.workspace.directory import Workspaces
 from contacts.workspace.handler import WorkspaceHandler
 from tests.integration.consent.test_read_model import Story
 from tests.integration.history.model import FOREVER, Past, lane, open_past
+from tests.property.figures import figure
 from tests.support.people import METADATA, People, Process
 
 HISTORY = "rm_history"
@@ -62,7 +63,7 @@ class LongStory(Story):
                 await handler.execute(command, metadata=METADATA)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(figure(2, 60)))
 async def test_at_every_position_it_is_what_the_contact_read_model_was(process: Process, past: Past, seed: int) -> None:
     story = LongStory(process, seed)
     await story.begin()
@@ -79,18 +80,45 @@ async def test_at_every_position_it_is_what_the_contact_read_model_was(process: 
     assert len(set(ends)) > 20
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(figure(2, 60)))
 async def test_rows_are_the_same_whatever_the_batches(process: Process, past: Past, seed: int) -> None:
     story = LongStory(process, seed + 100)
     await story.begin()
     await story.go_on(90)
     events = await lane(process)
-    expected = None
     for batch in (1, 7, 1_000):
-        schema = await past.build(f"batches_of_{batch}")
-        await past.apply(schema, events, batch=batch, fresh=batch == 1_000)
-        content = await past.content(schema)
-        expected = expected or content
-        for table, rows in content.items():
-            for row, other in zip(rows, expected[table], strict=True):
-                assert row == other, (batch, table, [(n, v, other[n]) for n, v in row.items() if other[n] != v])
+        await past.apply(await past.build(f"batches_of_{batch}"), events, batch=batch, fresh=batch == 1_000)
+    await assert_same(past, "batches_of_7", "batches_of_1")
+    await assert_same(past, "batches_of_1000", "batches_of_1")
+
+
+@pytest.mark.parametrize("seed", range(figure(2, 60)))
+async def test_what_saw_erasures_happen_is_what_never_could_read_the_erased(
+    process: Process, past: Past, seed: int
+) -> None:
+    story = LongStory(process, seed + 200, erases=True)
+    await story.begin()
+    live = await past.build(HISTORY)
+    done = 0
+    for _ in range(45):
+        await story.go_on(2)
+        events = await lane(process)
+        # As it was read before the erasures to come.
+        await past.apply(live, events[done:], batch=3)
+        done = len(events)
+    events = await lane(process)
+    rebuilt = await past.build("rebuilt")
+    await past.apply(rebuilt, events, batch=50)
+    assert {row["takes_room"] for row in await past.rows(live, "history_gone")} == {False}
+    await assert_same(past, live, rebuilt)
+
+
+async def assert_same(past: Past, build: str, other: str) -> None:
+    expected = await past.content(other)
+    for table, rows in (await past.content(build)).items():
+        assert len(rows) == len(expected[table]), table
+        for row, same in zip(rows, expected[table], strict=True):
+            assert row == same, (
+                table,
+                {name: (value, same[name]) for name, value in row.items() if same[name] != value},
+            )
