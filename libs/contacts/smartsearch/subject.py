@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -17,8 +18,8 @@ from contacts.engagement.state import Engagement
 from contacts.folding import fold
 from contacts.smartsearch.nodes import Field, FieldType, Property
 
-#: Folded text, number, boolean, instant, day or id; a set of texts or ids; None is unset.
-Known: TypeAlias = str | int | float | bool | datetime | date | UUID | frozenset[str] | frozenset[UUID] | None
+#: Folded text, number (exact, where it is a sum), boolean, instant, day or id; a set of texts or ids; None is unset.
+Known: TypeAlias = str | int | float | bool | Decimal | datetime | date | UUID | frozenset[str] | frozenset[UUID] | None
 
 ACTIVE: Final = "active"
 
