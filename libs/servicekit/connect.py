@@ -99,6 +99,8 @@ async def connect_nats(
     await client.connect(
         servers=[part.strip() for part in url.split(",")],
         name=f"rollbook-{application}",
+        # Of its own, so that its user may hear the answers to its questions and to nobody else's.
+        inbox_prefix=f"_INBOX_{application}",
         max_reconnect_attempts=-1,
         reconnect_time_wait=1,
         connect_timeout=5,

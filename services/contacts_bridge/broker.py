@@ -23,6 +23,8 @@ from contacts_bridge.errors import BrokerRefusal, BrokerUnavailable
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S: Final = 2.0
+INBOX_PREFIX: Final = "_INBOX_bridge"
+"""Of the bridge's own, so that its user may hear the answers to its questions and to nobody else's."""
 API_TIMEOUT_S: Final = 5.0
 CLOSE_TIMEOUT_S: Final = 0.5
 
@@ -56,6 +58,7 @@ class Broker:
                 client = await nats.connect(
                     url.split(","),
                     name=name,
+                    inbox_prefix=INBOX_PREFIX,
                     allow_reconnect=False,
                     connect_timeout=int(CONNECT_TIMEOUT_S),
                     closed_cb=closed,

@@ -6,4 +6,5 @@ from contacts_projector.app import main
 from servicekit.run import run
 
 if __name__ == "__main__":
-    run("projector", main)
+    # NATS is none of its business.
+    run("projector", main, needed=("database_url", "master_key"))

@@ -15,8 +15,10 @@ COMMANDS: Final = {
     "seed": "rollbook.seed:seed",
     "migrate": "rollbook.migrate:migrate",
     "projection": "rollbook.projection:projection",
+    "retention": "rollbook.retention:retention",
     "sweep": "rollbook.sweep:sweep",
     "events": "rollbook.events:events",
+    "nats-config": "rollbook.nats_config:nats_config",
     "settings": "rollbook.reference:settings",
 }
 

@@ -130,24 +130,30 @@ class Stack:
             yield Program(
                 name,
                 ["-m", f"contacts_{name}"],
-                environment=self._environment(self._metrics_ports.get(name, 0)),
+                environment=self._environment(name),
                 log=self.folder.logs / f"{name}.log",
             )
 
-    def _environment(self, metrics_port: int) -> Mapping[str, str]:
+    def _environment(self, name: str) -> Mapping[str, str]:
         return {
             "ROLLBOOK_DATABASE_URL": self.database_url,
-            "ROLLBOOK_NATS_URL": self.nats_url,
+            "ROLLBOOK_NATS_URL": self._nats_url_of(name),
             "ROLLBOOK_MASTER_KEY": self.master_key,
             "ROLLBOOK_BOOTSTRAP_KEY": self.api_key,
             "ROLLBOOK_BOOTSTRAP_WORKSPACE": str(self.workspace),
             "ROLLBOOK_API_HOST": self.settings.api_host,
             "ROLLBOOK_API_PORT": str(self.settings.api_port),
             "ROLLBOOK_DATA_DIR": str(self.folder.path),
-            "ROLLBOOK_METRICS_PORT": str(metrics_port),
+            "ROLLBOOK_METRICS_PORT": str(self._metrics_ports.get(name, 0)),
             "ROLLBOOK_SHUTDOWN_GRACE_S": str(min(self.settings.shutdown_grace_s, GRACE_S)),
             "ROLLBOOK_LOG_FORMAT": "json",
         }
+
+    def _nats_url_of(self, name: str) -> str:
+        """Each service is a user of its own on our server; the projector has no business there."""
+        if name == "projector":
+            return ""
+        return self.nats_url if self.nats is None else self.nats.url_of(name)
 
     async def _wait_ready(self) -> None:
         addresses = {"api": (_reachable(self.settings.api_host), self.settings.api_port)}

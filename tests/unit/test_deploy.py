@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from rollbook import nats_config
 from rollbook.__main__ import COMMANDS
+from rollbook.embedded.permissions import SERVICES
 from servicekit.settings import Settings
 from tests.support.readme import ROOT
 
@@ -47,6 +49,12 @@ def test_every_name_inside_the_compose_file_is_defined_there() -> None:
         assert set(service.get("depends_on", {})) <= COMPOSE["services"].keys()
         assert {mount.partition(":")[0] for mount in service.get("volumes", [])} <= COMPOSE["volumes"].keys()
         assert {each["source"] for each in service.get("configs", [])} <= COMPOSE["configs"].keys()
+
+
+def test_the_nats_configuration_is_the_one_of_the_code() -> None:
+    assert (DEPLOY / "nats.conf").read_text() == nats_config.configuration(SERVICES)
+    passwords = set(re.findall(r"\$(ROLLBOOK_NATS_\w+)", (DEPLOY / "nats.conf").read_text()))
+    assert passwords == COMPOSE["services"]["nats"]["environment"].keys()
 
 
 def test_what_the_image_copies_exists_and_is_not_ignored() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import json
 import secrets
 import signal
@@ -12,11 +13,10 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from rollbook.embedded import process
+from rollbook.embedded import permissions, process
 from rollbook.embedded.binaries import nats_server
 from rollbook.embedded.process import ServerFailed, write_secret
 
-USER: Final = "rollbook"
 STOP_STEPS: Final = ((signal.SIGTERM, 1.5),)
 START_ATTEMPTS: Final = 5
 
@@ -51,7 +51,18 @@ class Nats:
 
     @property
     def url(self) -> str:
-        return f"nats://{USER}:{self.password}@127.0.0.1:{self.port}"
+        """As the operator, who may do everything."""
+        return self.url_of(permissions.OPERATOR)
+
+    def url_of(self, user: str) -> str:
+        """As one of the users of `permissions.SERVICES`."""
+        return f"nats://{user}:{self.password_of(user)}@127.0.0.1:{self.port}"
+
+    def password_of(self, user: str) -> str:
+        """All passwords come from the one that is kept."""
+        if user == permissions.OPERATOR:
+            return self.password
+        return hmac.new(self.password.encode(), user.encode(), "sha256").hexdigest()[:32]
 
     @property
     def password(self) -> str:
@@ -125,11 +136,13 @@ class Nats:
 
     def _configuration(self) -> str:
         sync = "always" if self._sync_always else "2m"
+        names = (permissions.OPERATOR, *(user.name for user in permissions.SERVICES))
+        passwords = {name: f'"{self.password_of(name)}"' for name in names}
         monitor = f"http: 127.0.0.1:{self._monitor_port}\n" if self._monitor_port else ""
         return (
             f"server_name: {self._name}\n"
             f"host: 127.0.0.1\nport: {self.port}\n{monitor}"
-            f'authorization {{ user: {USER}, password: "{self.password}" }}\n'
+            f"{permissions.authorization(permissions.SERVICES, passwords)}"
             "max_payload: 1MB\n"
             "jetstream {\n"
             f"  store_dir: {json.dumps(str(self.folder / 'nats'))}\n"
