@@ -126,6 +126,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "How often projector and bridge look for events when no notification came.", wanted="seconds, 0.01 to 60"
         ),
     ] = 0.5
+    retention_interval_s: Annotated[
+        float,
+        Meta(ge=1, le=86_400),
+        _setting(
+            "How often the projector looks for deleted contacts that are due to be erased (`deleted_retention_days`).",
+            wanted="seconds, 1 to 86400",
+        ),
+    ] = 900.0
 
     # -- operation -----------------------------------------------------------------------------------------------
     metrics_host: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from contacts.catalog import CODEC, PROJECTIONS
+from contacts_projector import retention
 from contacts_projector.metrics import Figures
 from eventstore import builds, status
 from eventstore.cipher import Keyring
@@ -62,6 +63,7 @@ async def _run(settings: Settings) -> None:
     work: list[Coroutine[Any, Any, None]] = [
         projector.run(),
         status.watch(connect_, figures.status),
+        retention.keep(settings, _keyring(settings), connect_),
         *(_keep_rebuilt(settings, store, connect_, projection, figures) for projection in PROJECTIONS),
     ]
     try:

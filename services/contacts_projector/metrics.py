@@ -31,6 +31,9 @@ LAG_EVENTS: Final = Gauge("rollbook_projection_lag_events", "Positions not appli
 LAG_MS: Final = Gauge("rollbook_projection_lag_ms", "Age of the oldest event that is not applied yet", ["projection"])
 PARKED: Final = Gauge("rollbook_projection_parked_keys", "Keys that wait for a cure", ["projection"])
 REBUILD_DONE: Final = Gauge("rollbook_rebuild_done_ratio", "Done of the present phase of a rebuild", ["projection"])
+RETENTION_ERASED: Final = Counter("rollbook_retention_erased_total", "Contacts erased because their time was over")
+RETENTION_FAILED: Final = Counter("rollbook_retention_failed_total", "Contacts that were due and could not be erased")
+RETENTION_ROUND: Final = Gauge("rollbook_retention_round_timestamp_seconds", "When this process last ended a round")
 
 
 class Figures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -12,7 +13,8 @@ from contacts.contact.events import ErasureReason
 class EraseContact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Destroys everything personal about a contact and all that it stands for, deleted or not; there is no way back.
 
-    Refused: ContactNotFound. Of an erased contact nothing is left to erase: the first certificate is the answer.
+    Refused: ContactNotFound, NotDeletedLongEnough. Of an erased contact nothing is left to erase: the first certificate
+    is the answer.
     """
 
     workspace_id: UUID
@@ -21,3 +23,5 @@ class EraseContact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     erasure_id: UUID
     #: A code and never free text: it stays readable.
     reason: ErasureReason
+    #: Only if it was deleted by then and still is; None erases it in any case.
+    deleted_before: datetime | None = None

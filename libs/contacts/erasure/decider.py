@@ -11,6 +11,7 @@ from contacts import errors
 from contacts.contact.events import ContactErased
 from contacts.erasure.commands import EraseContact
 from contacts.erasure.events import ErasedStream, ErasureCompleted
+from contacts.erasure.refusals import NotDeletedLongEnough
 from contacts.merge.profile import Profile
 
 
@@ -27,13 +28,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 def decide(command: EraseContact, profile: Profile, streams: tuple[ErasedStream, ...]) -> Plan:
     """`streams` are all that the data keys of the profile's contacts and addresses encrypt.
 
-    Raises ContactNotFound.
+    Raises ContactNotFound, NotDeletedLongEnough.
     """
     root = profile.root
     if not root.exists:
         raise errors.ContactNotFound(command.contact_id)
     if root.erased_by is not None:
         return Plan(done_by=root.erased_by)
+    if command.deleted_before is not None and (root.deleted_at is None or root.deleted_at > command.deleted_before):
+        raise NotDeletedLongEnough(root.id)
     contacts = tuple(member.id for member in profile.members)
     return Plan(
         contacts={contact: ContactErased(erasure_id=command.erasure_id, reason=command.reason) for contact in contacts},

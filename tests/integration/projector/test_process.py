@@ -17,8 +17,16 @@ import asyncpg
 import pytest
 
 from contacts.catalog import CODEC, PROJECTIONS
+from contacts.contact.commands import CreateContact, DeleteContact, Details
 from contacts.contact.events import ContactCreated
-from eventstore.envelope import Stream, StreamWrite, Write, new_id
+from contacts.contact.handler import ContactHandler
+from contacts.values import Email
+from contacts.workspace.bootstrap import bootstrap
+from contacts.workspace.commands import ChangeSettings
+from contacts.workspace.directory import Workspaces
+from contacts.workspace.events import WorkspaceSettingsChanged
+from contacts.workspace.handler import WorkspaceHandler
+from eventstore.envelope import Metadata, Stream, StreamWrite, Write, new_id
 from eventstore.store import EventStore
 from rollbook.embedded.process import free_port
 from tests.support.sample import SECRET, keyring
@@ -37,6 +45,7 @@ def projector(database: str, nats_server: str, port: int) -> Iterator[subprocess
         "ROLLBOOK_NATS_URL": nats_server,
         "ROLLBOOK_MASTER_KEY": base64.b64encode(SECRET).decode(),
         "ROLLBOOK_METRICS_PORT": str(port),
+        "ROLLBOOK_RETENTION_INTERVAL_S": "1",
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "contacts_projector"], env=os.environ | settings, stdout=subprocess.DEVNULL
@@ -91,6 +100,32 @@ async def test_it_keeps_every_read_model_and_stops_within_two_seconds(
     finally:
         await connection.close()
         await store.close()
+
+
+async def test_it_erases_who_was_deleted_longer_ago_than_the_workspace_wants(
+    database: str, projector: subprocess.Popen[bytes], port: int
+) -> None:
+    store = await EventStore.open(database, codec=CODEC, keyring=keyring())
+    contacts, workspaces = ContactHandler(store), WorkspaceHandler(store, Workspaces(store))
+    try:
+        workspace_id = (await bootstrap(store, workspaces, workspace_id=new_id())).workspace_id
+        at_once = WorkspaceSettingsChanged(deleted_retention_days=0)
+        await workspaces.execute(ChangeSettings(workspace_id=workspace_id, wanted=at_once), metadata=Metadata())
+        new = CreateContact(
+            workspace_id=workspace_id, contact_id=new_id(), source="api", details=Details(email=Email("a@example.com"))
+        )
+        await contacts.execute(new, metadata=Metadata())
+        gone = DeleteContact(workspace_id=workspace_id, contact_id=new.contact_id, reason="gone")
+        await contacts.execute(gone, metadata=Metadata())
+        await until(lambda: _is_erased(contacts, new), timeout_s=20)
+        _, metrics = await asyncio.to_thread(get, port, "/metrics")
+        assert "rollbook_retention_erased_total 1.0" in metrics
+    finally:
+        await store.close()
+
+
+async def _is_erased(contacts: ContactHandler, new: CreateContact) -> bool:
+    return (await contacts.load(new.workspace_id, new.contact_id)).erased
 
 
 async def _is_ready(port: int) -> bool:
