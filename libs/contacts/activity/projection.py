@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from contacts.activity.events import ActivityRecorded
+from contacts.activity.folding import folded_texts
 from contacts.activity.kinds import category_of
 from eventstore.projection import Projection
 from eventstore.sql import load
@@ -33,9 +34,10 @@ COLUMNS: Final = (
     "kind",
     "addressed_as",
     "data",
+    "folded",
 )
 #: A value for each of `COLUMNS`.
-Row: TypeAlias = tuple[UUID, UUID, datetime, datetime, int, str, str, str, str, str, str]
+Row: TypeAlias = tuple[UUID, UUID, datetime, datetime, int, str, str, str, str, str, str, str | None]
 #: Before it everything is in one partition.
 FIRST_MONTH: Final = date(2020, 1, 1)
 ERASED: Final = "contact.erased"
@@ -51,7 +53,7 @@ class ActivityProjection(Projection):
     """
 
     name = "activity"
-    version = 1
+    version = 2
     types = frozenset({"activity.recorded", ERASED})
     schema_sql = files("contacts.activity").joinpath("schema.sql").read_text(encoding="utf-8")
     index_sql = ""
@@ -85,6 +87,7 @@ def _row(recorded: RecordedEvent[Any], event: ActivityRecorded) -> Row:
         event.kind,
         _json(event.addressed_as).decode(),
         _json(event.data).decode(),
+        _json(folded).decode() if (folded := folded_texts(event.data)) else None,
     )
 
 

@@ -18,17 +18,17 @@ SELECT pg_advisory_xact_lock(1382836337, hashtext(current_schema()))
 WITH written AS (
     INSERT INTO activity (
         workspace_id, contact_id, occurred_at, recorded_at, position, category, activity_id, source, kind, addressed_as,
-        data
+        data, folded
     )
     SELECT
         r.workspace_id, r.contact_id, r.occurred_at, r.recorded_at, r.position, r.category, r.activity_id, r.source,
-        r.kind, r.addressed_as::jsonb, r.data::jsonb
+        r.kind, r.addressed_as::jsonb, r.data::jsonb, r.folded::jsonb
     FROM unnest(
         $1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::text[], $7::text[],
-        $8::text[], $9::text[], $10::text[], $11::text[]
+        $8::text[], $9::text[], $10::text[], $11::text[], $12::text[]
     ) AS r (
         workspace_id, contact_id, occurred_at, recorded_at, position, category, activity_id, source, kind, addressed_as,
-        data
+        data, folded
     )
     ON CONFLICT (workspace_id, contact_id, category, occurred_at, activity_id, source) DO NOTHING
     RETURNING workspace_id, contact_id, category, occurred_at

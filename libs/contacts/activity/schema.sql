@@ -13,11 +13,13 @@ CREATE TABLE activity (
     kind text COLLATE "C" NOT NULL,
     addressed_as jsonb NOT NULL,
     data jsonb NOT NULL,
+    folded jsonb,
     -- Serves every timeline: one category of one contact, newest first. There is no other index.
     CONSTRAINT activity_pkey PRIMARY KEY (workspace_id, contact_id, category, occurred_at, activity_id, source)
 ) PARTITION BY RANGE (occurred_at);
 COMMENT ON TABLE activity IS 'One partition per month (UTC), made by the projection when something first falls into it.';
 COMMENT ON COLUMN activity.category IS 'campaigns, events, orders or conversations (contacts.activity.kinds).';
+COMMENT ON COLUMN activity.folded IS 'The texts of data that folding changes, folded (contacts.activity.folding); NULL for none.';
 
 CREATE TABLE activity_older PARTITION OF activity FOR VALUES FROM (MINVALUE) TO ('2020-01-01 00:00:00+00');
 COMMENT ON TABLE activity_older IS 'Everything before the first month, so that imported histories cannot make hundreds of partitions.';
