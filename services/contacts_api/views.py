@@ -13,6 +13,7 @@ from contacts.contact.events import Address, Location
 from contacts.contact.history import HistoryEntry
 from contacts.contact.queries import Counts
 from contacts.contact.state import Channel, Contact
+from contacts.engagement.state import Engagement
 from contacts.values import AttributeValue
 
 
@@ -187,8 +188,11 @@ ContactSelectionPage: Final = msgspec.defstruct(
 ACTIVE: Final = StatusView("active", None, None, None, None)
 NO_CONSENTS: Final[dict[str, ConsentStatus]] = dict.fromkeys(SHOWN_CHANNELS, "not_subscribed")
 NO_STANDING: Final = Standing()
+NO_ENGAGEMENT: Final = Engagement()
 #: What is answered until activity says something else.
 NO_CONVERSATION: Final = ConversationView(None, None, None, None, None, None, None, None, (), {})
+#: Those that activity has a say in.
+ENGAGEMENT_FIELDS: Final = frozenset({"conversation", "email_rating"})
 #: In the order they are shown.
 CONTACT_FIELDS: Final = dict.fromkeys(ContactView.__struct_fields__)
 
@@ -198,6 +202,7 @@ def contact_view(contact: Contact) -> ContactView:
     assert contact.created_at is not None
     assert contact.changed_at is not None
     standing = contact.standing or NO_STANDING
+    engagement = contact.engagement or NO_ENGAGEMENT
     return ContactView(
         id=contact.id,
         version=contact.version,
@@ -208,7 +213,7 @@ def contact_view(contact: Contact) -> ContactView:
         full_name=contact.full_name,
         email=contact.email,
         email_status=_status(standing.email) if contact.email else None,
-        email_rating=None,
+        email_rating=engagement.email_rating,
         phone=contact.phone,
         phone_status=_status(standing.phone) if contact.phone else None,
         country=contact.country,
@@ -226,7 +231,7 @@ def contact_view(contact: Contact) -> ContactView:
         campaign_opt_in=contact.campaign_opt_in,
         blocked=contact.blocked,
         assignee=contact.assignee,
-        conversation=NO_CONVERSATION,
+        conversation=_conversation(engagement) if contact.engagement else NO_CONVERSATION,
         source=contact.source,
         created_at=contact.created_at,
         changed_at=contact.changed_at,
@@ -247,6 +252,21 @@ def _status(status: Status | None) -> StatusView:
     if status is None:
         return ACTIVE
     return StatusView(status.status, status.since, status.reason, status.source, status.actor)
+
+
+def _conversation(engagement: Engagement) -> ConversationView:
+    return ConversationView(
+        status=engagement.conversation_status,
+        assignee=engagement.conversation_assignee,
+        opened_at=engagement.conversation_opened_at,
+        last_message_at=engagement.last_message_at,
+        last_incoming_at=engagement.last_incoming_at,
+        last_interaction_at=engagement.last_interaction_at,
+        last_channel=engagement.last_channel,
+        last_message_preview=engagement.last_message_preview,
+        labels=engagement.labels,
+        fields=dict(engagement.fields),
+    )
 
 
 def _address(address: Address) -> AddressView:

@@ -91,7 +91,7 @@ def lists() -> Iterator[tuple[Listing, After | None]]:
         yield listing, None
         yield listing, After(UUID(int=2), key, None, ends)
         if listing.sort.optional:
-            yield listing, After(UUID(int=2), None, "a", ends)
+            yield listing, After(UUID(int=2), None, "1.5", ends)
 
 
 def test_every_statement_is_used() -> None:

@@ -37,14 +37,14 @@ class Found(msgspec.Struct, frozen=True):
     """A contact of a list, encoded, with what the list is sorted by."""
 
     contact_id: UUID
-    key: datetime | str | None
+    key: datetime | str | float | None
     state: bytes
 
     def as_after(self, total: Total) -> After:
         """Where the next page begins when this contact is the last of a page."""
         key = self.key
-        if isinstance(key, str):
-            return After(self.contact_id, None, key, total)
+        if isinstance(key, str | float):
+            return After(self.contact_id, None, str(key), total)
         return After(self.contact_id, key, None, total)
 
 
@@ -67,7 +67,7 @@ class Listing(msgspec.Struct, frozen=True):
         elif self._narrows and total.exact and total.count <= COUNT_MAX:
             return (await self._gather(connection, after, limit, None))[1], total
         at_most: int | None = limit + 1
-        if self._narrows:
+        if self._narrows or self.sort.shared:
             # Behind a first page the walk has come to where the matches are; before it, all may be far down the list.
             at_most = WALK_MAX if after is None else None
         walked = await self._walk(connection, after, limit, at_most)
@@ -119,9 +119,10 @@ class Listing(msgspec.Struct, frozen=True):
         """The statement that walks one part of the list, and its parameters from the fourth on."""
         parameters = Parameters(first=4)
         place = place_in_index(self.sort, after, parameters, deleted=self.filter.deleted, has_key=has_key)
+        table, key = self.sort.walked(has_key=has_key)
         statement = SQL["walk"].format(
-            table=self.sort.table,
-            column=self.sort.column,
+            table=table,
+            key=key,
             direction=self.sort.direction,
             place=place,
             filter=compile_filter(self.filter, parameters),
@@ -132,7 +133,7 @@ class Listing(msgspec.Struct, frozen=True):
         """The statement that gathers all matches, and its parameters from the fourth on."""
         parameters = Parameters(first=4)
         statement = SQL["gather"].format(
-            column=self.sort.column,
+            key=self.sort.gathered,
             direction=self.sort.direction,
             filter=compile_filter(self.filter, parameters),
             place=place_in_gathered(self.sort, after, parameters),

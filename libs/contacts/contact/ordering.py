@@ -15,9 +15,19 @@ from contacts.contact.filtering import Parameters
 from contacts.errors import InvalidField, InvalidInput
 
 SortField: TypeAlias = Literal[
-    "created_at", "changed_at", "deleted_at", "full_name", "last_name", "email", "external_id"
+    "created_at",
+    "changed_at",
+    "deleted_at",
+    "full_name",
+    "last_name",
+    "email",
+    "external_id",
+    "last_interaction_at",
+    "email_rating",
 ]
+Table: TypeAlias = Literal["rm_contact.contact", "rm_contact.contact_recency", "rm_engagement.engagement"]
 DEFAULT_SORT: Final = "-changed_at"
+ENGAGEMENT: Final = "rm_engagement.engagement"
 
 
 class Sort(msgspec.Struct, frozen=True):
@@ -26,7 +36,8 @@ class Sort(msgspec.Struct, frozen=True):
     column: str
     direction: Literal["ASC", "DESC"]
     #: Where the index of the order is.
-    table: Literal["contact", "contact_recency"] = "contact"
+    table: Table = "rm_contact.contact"
+    type: Literal["timestamptz", "text", "double precision"] = "timestamptz"
     #: Contacts can be without it.
     optional: bool = False
 
@@ -34,15 +45,39 @@ class Sort(msgspec.Struct, frozen=True):
     def beyond(self) -> str:
         return ">" if self.direction == "ASC" else "<"
 
+    @property
+    def shared(self) -> bool:
+        """Whether the present and the deleted are together in the index, so that some are passed over."""
+        return self.table == ENGAGEMENT
+
+    @property
+    def gathered(self) -> str:
+        """What `c`, a row of `own_contact`, is sorted by; the workspace is the first parameter."""
+        if self.table != ENGAGEMENT:
+            return f"c.{self.column}"
+        row = f"FROM {ENGAGEMENT} AS e WHERE e.workspace_id = $1 AND e.contact_id = c.contact_id"
+        return f"(SELECT e.{self.column} {row})"
+
+    def walked(self, *, has_key: bool) -> tuple[str, str]:
+        """The table `s` that leads through one part of the list, and what stands in it for what the list is sorted by.
+
+        Most contacts have no row of engagement, so those without are found among the contacts themselves.
+        """
+        if self.table == ENGAGEMENT and not has_key:
+            return "rm_contact.contact", f"NULL::{self.type}"
+        return self.table, f"s.{self.column}"
+
 
 _FIELDS: Final[dict[str, Sort]] = {
     "created_at": Sort("created_at", "ASC"),
-    "changed_at": Sort("changed_at", "ASC", table="contact_recency"),
+    "changed_at": Sort("changed_at", "ASC", table="rm_contact.contact_recency"),
     "deleted_at": Sort("deleted_at", "ASC"),
-    "full_name": Sort("full_name", "ASC", optional=True),
-    "last_name": Sort("filed_name", "ASC", optional=True),
-    "email": Sort("email", "ASC", optional=True),
-    "external_id": Sort("external_id", "ASC", optional=True),
+    "full_name": Sort("full_name", "ASC", type="text", optional=True),
+    "last_name": Sort("filed_name", "ASC", type="text", optional=True),
+    "email": Sort("email", "ASC", type="text", optional=True),
+    "external_id": Sort("external_id", "ASC", type="text", optional=True),
+    "last_interaction_at": Sort("last_interaction_at", "ASC", table=ENGAGEMENT, optional=True),
+    "email_rating": Sort("email_rating", "ASC", table=ENGAGEMENT, type="double precision", optional=True),
 }
 
 
@@ -67,11 +102,16 @@ def parts_of(sort: Sort, after: After | None) -> tuple[bool, ...]:
 
 def place_in_index(sort: Sort, after: After | None, parameters: Parameters, *, deleted: bool, has_key: bool) -> str:
     """A condition on `s`, a row of the table of the order: in this part of the list and behind `after`."""
-    if sort.table == "contact_recency":
-        conditions = ["s.deleted" if deleted else "NOT s.deleted"]
-    else:
-        conditions = [f"s.deleted_at IS {'NOT ' if deleted else ''}NULL"]
-    if sort.optional:
+    table, _ = sort.walked(has_key=has_key)
+    conditions = []
+    if table == "rm_contact.contact_recency":
+        conditions.append("s.deleted" if deleted else "NOT s.deleted")
+    elif table == "rm_contact.contact":
+        conditions.append(f"s.deleted_at IS {'NOT ' if deleted else ''}NULL")
+    if table != sort.table:
+        row = f"FROM {sort.table} AS e WHERE e.workspace_id = $1 AND e.contact_id = s.contact_id"
+        conditions.append(f"NOT EXISTS (SELECT {row} AND e.{sort.column} IS NOT NULL)")
+    elif sort.optional:
         conditions.append(f"s.{sort.column} IS {'NOT ' if has_key else ''}NULL")
     if after is not None and (after.key is not None) == has_key:
         conditions.append(_behind(sort, sort.column, after, parameters))
@@ -89,5 +129,7 @@ def place_in_gathered(sort: Sort, after: After | None, parameters: Parameters) -
 def _behind(sort: Sort, column: str, after: After, parameters: Parameters) -> str:
     if after.key is None:
         return f"s.contact_id {sort.beyond} {parameters.add(after.contact_id, 'uuid')}"
-    key = parameters.add(after.key, "text" if isinstance(after.key, str) else "timestamptz")
+    # A number travels in the cursor as text.
+    value = float(after.text) if sort.type == "double precision" and after.text is not None else after.key
+    key = parameters.add(value, sort.type)
     return f"(s.{column}, s.contact_id) {sort.beyond} ({key}, {parameters.add(after.contact_id, 'uuid')})"

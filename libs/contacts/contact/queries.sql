@@ -84,11 +84,11 @@ LIMIT $3
 -- through, which tells how common matches are, and it keeps the planner to following the index of the order.
 SELECT o.contact_id, o.sort_key, o.passed, c.state
 FROM (
-    SELECT s.contact_id, s.{column} AS sort_key,
-        row_number() OVER (ORDER BY s.{column} {direction}, s.contact_id {direction}) AS passed
-    FROM rm_contact.{table} AS s
+    SELECT s.contact_id, {key} AS sort_key,
+        row_number() OVER (ORDER BY {key} {direction}, s.contact_id {direction}) AS passed
+    FROM {table} AS s
     WHERE s.workspace_id = $1 AND {place}
-    ORDER BY s.{column} {direction}, s.contact_id {direction}
+    ORDER BY {key} {direction}, s.contact_id {direction}
     LIMIT $2
 ) AS o
 JOIN rm_contact.own_contact AS c ON c.workspace_id = $1 AND c.contact_id = o.contact_id
@@ -100,7 +100,7 @@ LIMIT $3
 -- Gathers the matches, at most $2 of them in any order, and answers how many there are with the first $3 from a place
 -- on; a row without contact says that there is none. `listing` fills in what is in braces.
 WITH gathered AS MATERIALIZED (
-    SELECT c.contact_id, c.{column} AS sort_key
+    SELECT c.contact_id, {key} AS sort_key
     FROM rm_contact.own_contact AS c
     WHERE c.workspace_id = $1 AND {filter}
     LIMIT $2

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
+
+import asyncpg
+from msgspec.structs import replace
 
 from contacts.engagement.row import decode_engagement
 from contacts.engagement.state import Engagement
@@ -13,7 +16,7 @@ from contacts.reading import reading
 from eventstore.sql import load
 
 if TYPE_CHECKING:
-    import asyncpg
+    from contacts.contact.state import Contact
 
 SQL: Final = load("contacts.engagement", "queries.sql")
 NONE: Final[Mapping[UUID, Engagement]] = MappingProxyType({})
@@ -27,16 +30,34 @@ class EngagementQueries:
 
     async def present(self, workspace_id: UUID, contacts: Collection[UUID]) -> Mapping[UUID, Engagement]:
         """By contact that stands for a profile; those that nothing is known of are left out."""
-        if not contacts:
-            return NONE
-        async with reading(self._pool, workspace_id) as connection:
-            rows = await connection.fetch(SQL["present"], workspace_id, list(contacts))
-        return {row["contact_id"]: decode_engagement(row["shown"]) for row in rows}
+        return await self._fetch("present", workspace_id, contacts)
 
     async def past(self, workspace_id: UUID, contacts: Collection[UUID], position: int) -> Mapping[UUID, Engagement]:
         """The same right after the event at `position`. Waits for nothing."""
+        return await self._fetch("past", workspace_id, contacts, position)
+
+    async def with_engagement(
+        self, workspace_id: UUID, contacts: Sequence[Contact], *, position: int | None = None
+    ) -> list[Contact]:
+        """The same contacts with what activity says of them: now, or right after the event at `position`."""
+        ids = [contact.id for contact in contacts]
+        if position is None:
+            found = await self.present(workspace_id, ids)
+        else:
+            found = await self.past(workspace_id, ids, position)
+        return [
+            replace(contact, engagement=found[contact.id]) if contact.id in found else contact for contact in contacts
+        ]
+
+    async def _fetch(
+        self, statement: str, workspace_id: UUID, contacts: Collection[UUID], *parameters: object
+    ) -> Mapping[UUID, Engagement]:
         if not contacts:
             return NONE
-        async with reading(self._pool, workspace_id) as connection:
-            rows = await connection.fetch(SQL["past"], workspace_id, list(contacts), position)
+        try:
+            async with reading(self._pool, workspace_id) as connection:
+                rows = await connection.fetch(SQL[statement], workspace_id, list(contacts), *parameters)
+        except asyncpg.UndefinedTableError:
+            # Beside a long log it takes a while until there is a first build; contacts are shown meanwhile.
+            return NONE
         return {row["contact_id"]: decode_engagement(row["shown"]) for row in rows}

@@ -42,7 +42,7 @@ from contacts_api.conventions import (
 )
 from contacts_api.endpoint import KIB, MERGE_PATCH_TYPES, Endpoint, Nothing, Returns, endpoint
 from contacts_api.request import Call
-from contacts_api.services import Services
+from contacts_api.services import ENGAGEMENT, Services
 from contacts_api.views import ContactSelection, ContactView, contact_view, selected
 
 TAG: Final = "Contacts"
@@ -127,6 +127,7 @@ async def read_contact(call: Call[ContactPath, ContactReading, Nothing]) -> Answ
     if call.query.as_of is None:
         position = await shown_position(call, call.query.min_position)
         contact = await _present(services, workspace_id, contact_id)
+        (contact,) = await services.engagement_queries.with_engagement(workspace_id, [contact])
     else:
         # The log itself is asked, so there is nothing to wait for; a position that is none is refused all the same.
         call.min_position(call.query.min_position)
@@ -136,9 +137,10 @@ async def read_contact(call: Call[ContactPath, ContactReading, Nothing]) -> Answ
         if contact.erased:
             raise ContactIsErased(contact_id)
         contact = await services.standings.with_standing(workspace_id, contact, position=moment)
+        contact = await _engaged_at(services, workspace_id, contact, moment)
     tag = etag(contact.version)
-    # The version is that of the contact alone: how its addresses stand changes without it.
-    known = contact.standing is None and call.is_known(tag)
+    # The version is that of the contact alone: how its addresses stand and what it does changes without it.
+    known = contact.standing is None and contact.engagement is None and call.is_known(tag)
     answer = Answer(304) if known else json_answer(200, selected(contact_view(contact), fields))
     leads_to(answer, contact_id, contact.id)
     return answer.header(b"etag", tag).header(b"rollbook-position", position)
@@ -191,6 +193,15 @@ async def upsert_contact(call: Call[ContactKey, Nothing, NewContactInput]) -> An
     if not outcome.created:
         return await contact_answer(call, 200, outcome)
     return (await contact_answer(call, 201, outcome)).header(b"location", f"/v1/contacts/{outcome.contact_id}")
+
+
+async def _engaged_at(services: Services, workspace_id: UUID, contact: Contact, position: int) -> Contact:
+    """With what activity said of it. Raises PositionTimeout where that read model is not there yet."""
+    lane = services.store.lane_of(workspace_id)
+    known = min(position, await services.store.head(lane))
+    await services.progress.wait(ENGAGEMENT, lane, known, services.settings.position_wait_s)
+    found = await services.engagement_queries.with_engagement(workspace_id, [contact], position=position)
+    return found[0]
 
 
 async def _present(services: Services, workspace_id: UUID, contact_id: UUID) -> Contact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from contacts.contact.filtering import EmailFilter, PhoneFilter
 from contacts.contact.ordering import DEFAULT_SORT
 from contacts.contact.search import QUERY_MAX
+from contacts.contact.state import Contact
 from contacts.errors import InvalidInput
 from contacts.workspace.permissions import Action
 from contacts_api import examples
@@ -20,6 +22,7 @@ from contacts_api.errors import MALFORMED, Rejected
 from contacts_api.request import Call
 from contacts_api.routes.contacts import TAG
 from contacts_api.views import (
+    ENGAGEMENT_FIELDS,
     ContactPage,
     ContactSelectionPage,
     CountsView,
@@ -44,6 +47,10 @@ Sort = Literal[
     "-email",
     "external_id",
     "-external_id",
+    "last_interaction_at",
+    "-last_interaction_at",
+    "email_rating",
+    "-email_rating",
 ]
 Deleted = Annotated[Literal["false", "true"], msgspec.Meta(description="The deleted contacts instead of the present.")]
 
@@ -113,7 +120,10 @@ async def list_contacts(call: Call[Nothing, ContactsQuery, Nothing]) -> Answer:
         )
     except InvalidInput as refused:
         raise _parameters(refused) from None
-    items: tuple[Any, ...] = tuple(selected(contact_view(contact), fields) for contact in page.items)
+    contacts: Sequence[Contact] = page.items
+    if fields is None or ENGAGEMENT_FIELDS & fields:
+        contacts = await services.engagement_queries.with_engagement(workspace.id, contacts)
+    items: tuple[Any, ...] = tuple(selected(contact_view(contact), fields) for contact in contacts)
     total = Total(page.total.count, page.total.exact)
     return json_answer(200, ContactPage(items, page.next_cursor, total)).header(b"rollbook-position", position)
 

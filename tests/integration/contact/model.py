@@ -14,6 +14,7 @@ from contacts.catalog import CODEC
 from contacts.contact.events import ContactEvent
 from contacts.contact.projection import ContactProjection
 from contacts.contact.queries import ContactQueries
+from contacts.engagement.projection import EngagementProjection
 from eventstore import builds
 from eventstore.cipher import Keyring
 from eventstore.envelope import Metadata, RecordedEvent, Unreadable, new_id
@@ -105,7 +106,7 @@ async def open_model(database: str) -> AsyncIterator[Model]:
         database, min_size=1, max_size=3, server_settings={"role": "rollbook_reader", "jit": "off"}
     )
     try:
-        await builds.ensure_builds(projector, [ContactProjection()])
+        await builds.ensure_builds(projector, [ContactProjection(), EngagementProjection()])
         yield Model(projector, readers)
     finally:
         await readers.close()

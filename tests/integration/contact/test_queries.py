@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, get_args
 from uuid import UUID, uuid4
 
@@ -15,10 +15,14 @@ from contacts.contact import listing
 from contacts.contact.ordering import SortField
 from contacts.contact.queries import LIMIT_MAX
 from contacts.contact.state import Contact
+from contacts.engagement.projection import EngagementProjection
 from contacts.errors import ContactNotFound, InvalidInput
 from contacts.values import Email, ExternalId
-from tests.integration.contact.model import Log, Model, open_model
+from eventstore import builds
+from tests.integration.activity.model import Log as ActivityLog
+from tests.integration.contact.model import START, Log, Model, contacts_of, open_model
 from tests.integration.contact.sixty import CONTACTS, OTHER, WORKSPACE, created, history, listed, pages
+from tests.integration.engagement.histories import activity
 
 SORTS: Final = [sign + field for field in get_args(SortField) for sign in ("", "-")]
 
@@ -30,8 +34,26 @@ WAYS: Final = {"gathered": (10_000, 100_000), "walked": (3, 100_000), "walked in
 async def model(module_database: str) -> AsyncIterator[Model]:
     """With sixty contacts in one workspace, a fifth of them deleted, and some in another."""
     async with open_model(module_database) as model:
-        await model.apply(history(WORKSPACE).events)
+        log = history(WORKSPACE)
+        await model.apply(log.events)
+        strangers = contacts_of(event for event in log.events if event.workspace_id == OTHER)
+        await engage(model, [each for each in contacts_of(log.events) if each not in strangers])
         yield model
+
+
+async def engage(model: Model, contacts: Sequence[UUID]) -> None:
+    """Four of five read an e-mail some minutes after noon, of as many that they got."""
+    log = ActivityLog()
+    for contact_id in contacts:
+        minutes = contact_id.int % 5
+        if minutes:
+            at = START + timedelta(minutes=minutes)
+            log.record(WORKSPACE, contact_id, activity("message.read", at, channel="email"))
+        log.record(WORKSPACE, contact_id, *(activity("message.sent", START, channel="sms") for _ in range(minutes)))
+        log.record(WORKSPACE, contact_id, *(activity("message.sent", START, channel="email") for _ in range(minutes)))
+    async with model.projector.transaction():
+        await builds.use_schema(model.projector, "rm_engagement")
+        await EngagementProjection().apply(model.projector, log.events, fresh=True)
 
 
 @pytest.fixture
@@ -93,6 +115,9 @@ SORT_KEYS: Final[dict[str, Any]] = {
     "last_name": lambda contact: names(contact.last_name, contact.first_name, by="\t"),
     "email": lambda contact: contact.email,
     "external_id": lambda contact: contact.external_id,
+    "last_interaction_at": lambda contact: str(contact.id.int % 5).strip("0") or None,
+    # One of so many was read: the fewer, the better.
+    "email_rating": lambda contact: str(5 - contact.id.int % 5).strip("5") or None,
 }
 
 
