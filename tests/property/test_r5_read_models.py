@@ -1,0 +1,233 @@
+"""R5: at every checkpoint the read models are the fold of the log, and a rebuilt one is what was kept.
+
+Random histories of commands over HTTP, a workspace each, many at once, while two projectors with batches of any size
+race and are killed, robbed and cut off. Between the steps of a history all its rows in all read models are taken in one
+snapshot, and compared with a fold that was written apart, up to the checkpoint of each. In the end everything is
+compared again, rebuilt, and compared row by row.
+
+Planted bugs, each in a replay of the same events: a collection that is forgotten at an unmerge, an absorbed id that
+leads to one who stands for nothing, a total that does not move at a restore, a status that does not follow its address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+from uuid_utils.compat import uuid7
+
+from contacts.catalog import PROJECTIONS
+from contacts.contact import events as e
+from contacts.contact import projection, standings, state
+from contacts.merge import rows
+from contacts.workspace.bootstrap import bootstrap
+from contacts_api.app import create_app
+from contacts_api.server import listen, serving
+from contacts_api.services import Services, open_services
+from eventstore import builds
+from eventstore.connection import connector
+from eventstore.projection import Projection
+from eventstore.rebuild import Rebuild
+from servicekit.settings import Settings
+from tests.property.figures import FULL, SEED, figure
+from tests.property.fold_tables import TABLES, found_rows
+from tests.property.http_histories import History
+from tests.property.read_models import FOLDED, Comparer, Log, Mismatch, projectors_in_trouble, replay, same_rows
+from tests.support.waiting import until
+from tests.support.wire import Wire
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(0 if FULL else 300)]
+
+HISTORIES: Final = figure(300, 10_000)
+COMMANDS: Final = 60
+AT_ONCE: Final = 100
+GROUP: Final = 10
+#: Comparisons of a history while it goes on; one more comes at its end.
+LOOKS: Final = 1
+CAUGHT_UP_S: Final = 60
+#: Workspaces whose events replays go through.
+REPLAYED: Final = 30
+SMALL: Final = 8
+
+
+@dataclass
+class World:
+    """An API, its read models in trouble, and what was done."""
+
+    services: Services
+    database: str
+    port: int
+    admin: asyncpg.Pool
+    comparer: Comparer
+    workspaces: list[UUID]
+    counts: Counter[str]
+
+    def events(self, workspaces: int) -> list[Any]:
+        """All that the log holds of some workspaces; blacklists of others close addresses in them, too."""
+        chosen = set(self.workspaces[:workspaces])
+        recorded = self.comparer.log.recorded
+        return [r for r in recorded if r.workspace_id in chosen or r.category.startswith("suppression")]
+
+
+@pytest.fixture(scope="module")
+async def world(module_database: str) -> AsyncIterator[World]:
+    master_key = base64.b64encode(SEED.to_bytes(32, "big")).decode()
+    settings = Settings(database_url=module_database, master_key=master_key)
+    connection = await connector(module_database, role="rollbook_projector", application_name="test")()
+    await builds.ensure_builds(connection, PROJECTIONS)
+    await connection.close()
+    sock = listen("127.0.0.1", 0)
+    async with (
+        asyncpg.create_pool(module_database, min_size=1, max_size=4) as admin,
+        open_services(settings) as services,
+        serving(create_app(services), sock, grace_s=1),
+    ):
+        comparer = Comparer(admin, Log(services.store), services.store.keyring.hmac)
+        made = World(services, module_database, sock.getsockname()[1], admin, comparer, [], Counter())
+        began = time.perf_counter()
+        await play(made)
+        made.counts["seconds"] = int(time.perf_counter() - began)
+        yield made
+
+
+async def play(world: World) -> None:
+    """All histories, compared on the way and in the end."""
+    wire = Wire(world.port, AT_ONCE)
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int) -> None:
+        async with gate:
+            await live(world, wire, number)
+
+    store = world.services.store
+    try:
+        async with projectors_in_trouble(store, world.database, world.admin, SEED, world.counts):
+            async with asyncio.TaskGroup() as group:
+                for number in range(HISTORIES):
+                    group.create_task(one(number))
+            head = await store.head(0)
+            caught_up = partial(world.comparer.reached, head)
+            await until(caught_up, timeout_s=CAUGHT_UP_S, what="the projectors catch up")
+    finally:
+        await wire.close()
+    for workspace in world.workspaces:
+        await world.comparer.compare(workspace)
+
+
+async def live(world: World, wire: Wire, number: int) -> None:
+    services = world.services
+    made = await bootstrap(services.store, services.workspace_handler, workspace_id=uuid7())
+    assert made.new_key is not None
+    history = History(wire, made.new_key, made.workspace_id, SEED + number, number // GROUP)
+    looks = set(random.Random(SEED + number).sample(range(10, COMMANDS), LOOKS))
+    await history.begin()
+    for step in range(COMMANDS):
+        await history.step()
+        if step in looks:
+            await world.comparer.compare(made.workspace_id)
+    world.workspaces.append(made.workspace_id)
+    world.counts += history.counts
+
+
+# -- rebuilt ----------------------------------------------------------------------------------------------------------
+
+
+async def test_read_models_are_the_fold_at_every_checkpoint_and_when_rebuilt(world: World) -> None:
+    tables = sum([await rebuild(world, each) for each in FOLDED])
+    counts = world.counts + world.comparer.counts
+    counts.update({"histories": len(world.workspaces), "tables rebuilt": tables})
+    print(f"R5: seed {SEED}, {dict(counts)}")
+    assert tables == sum(map(len, TABLES.values())), "a table has no fold here"
+    assert counts["behind the log"] > HISTORIES / 10, "the projectors were never caught in the middle"
+    assert counts["given edits"]
+
+
+async def rebuild(world: World, each: Projection) -> int:
+    done = await Rebuild(world.services.store, world.database, each).run()
+    kept = f"rm_{each.name}_b{done.build.build - 1}"
+    return await same_rows(world.admin, each, kept, done.build.schema_name)
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda each: each.name)
+async def test_in_what_batches_events_come_does_not_matter(world: World, projection: Projection) -> None:
+    """Also of those that have no fold here."""
+    async with world.admin.acquire() as connection:
+        events = world.events(SMALL)
+        for schema, batch in (("one", 3), ("other", 10_000)):
+            await replay(connection, schema, projection.bound(world.services.store.keyring), events, batch)
+        assert await same_rows(connection, projection, "one", "other")
+
+
+# -- planted bugs -----------------------------------------------------------------------------------------------------
+
+
+def _tags_are_forgotten_at_an_unmerge(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = state._EVOLVE[e.ContactReinstated]
+    monkeypatch.setitem(state._EVOLVE, e.ContactReinstated, lambda *given: replace(real(*given), tags=()))
+
+
+def _an_absorbed_id_leads_to_one_who_stands_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays with the first that absorbed it, whatever becomes of that one."""
+    monkeypatch.setattr(rows._Kin, "_root", lambda self, id_: self._own[id_].absorbed_into or id_)
+
+
+def _a_restore_moves_no_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = projection._count
+
+    async def careless(connection: Any, touched: Any) -> None:
+        await real(connection, [c for c in touched if not (c.before and c.before.deleted and not c.after.deleted)])
+
+    monkeypatch.setattr(projection, "_count", careless)
+
+
+def _a_status_does_not_follow_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody(*_: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(standings, "_concerned", nobody)
+
+
+async def replayed(world: World, batch: int) -> int:
+    """How many rows a replay of the contact read model made; all of them compared. Raises Mismatch."""
+    model = projection.ContactProjection().bound(world.services.store.keyring)
+    made = 0
+    async with world.admin.acquire() as connection:
+        await replay(connection, "replayed", model, world.events(REPLAYED), batch)
+        for workspace in world.workspaces[:REPLAYED]:
+            tables = await found_rows(connection, model.name, workspace, "replayed")
+            world.comparer.check(workspace, model.name, world.comparer.log.read_to, tables)
+            made += sum(map(len, tables.values()))
+    return made
+
+
+async def test_without_a_bug_a_replay_is_the_fold(world: World) -> None:
+    assert await replayed(world, 30) > REPLAYED
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _tags_are_forgotten_at_an_unmerge,
+        _an_absorbed_id_leads_to_one_who_stands_for_nothing,
+        _a_restore_moves_no_total,
+        _a_status_does_not_follow_its_address,
+    ],
+)
+async def test_a_planted_bug_is_caught(
+    world: World, plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    with pytest.raises(Mismatch) as caught:
+        await replayed(world, 30)
+    print(f"R5 planted {plant.__name__}: seed {SEED}, {str(caught.value).splitlines()[1][:150]}")
