@@ -21,6 +21,8 @@ from contacts.merge import events as merge
 from contacts.segment import events as segment
 from contacts.suppression import events as suppression
 from contacts.suppression.projection import SuppressionProjection
+from contacts.webhook import events as webhook
+from contacts.webhook.projection import WebhookProjection
 from contacts.workspace import events as workspace
 from eventstore.codec import Codec, EventType
 
@@ -83,6 +85,14 @@ EVENT_TYPES: Final = (
     EventType("attribute.defined", workspace.AttributeDefined),
     EventType("attribute.renamed", workspace.AttributeRenamed),
     EventType("attribute.archived", workspace.AttributeArchived),
+    EventType("webhook.created", webhook.WebhookCreated),
+    EventType("webhook.changed", webhook.WebhookChanged),
+    EventType("webhook.secret_rotated", webhook.WebhookSecretRotated),
+    EventType("webhook.disabled", webhook.WebhookDisabled),
+    EventType("webhook.enabled", webhook.WebhookEnabled),
+    EventType("webhook.replay_requested", webhook.WebhookReplayRequested),
+    EventType("webhook.test_requested", webhook.WebhookTestRequested),
+    EventType("webhook.deleted", webhook.WebhookDeleted),
 )
 CODEC: Final = Codec(EVENT_TYPES)
 #: Every read model, in the order they are built.
@@ -94,4 +104,5 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     IdentityProjection(),
     DuplicateProjection(),
     EngagementProjection(),
+    WebhookProjection(),
 )

@@ -20,6 +20,7 @@ from contacts.contact.cursor import After, Total
 from contacts.contact.filtering import parse_filter
 from contacts.contact.listing import Listing
 from contacts.contact.ordering import SortField, parse_sort, parts_of
+from contacts.webhook import deliveries
 from eventstore import builds
 from eventstore.sql import load
 
@@ -51,6 +52,7 @@ async def connection(module_database: str) -> AsyncIterator[asyncpg.Connection]:
     """With every read model there; its statements name their tables as the projector finds them."""
     connection = await asyncpg.connect(module_database)
     await builds.ensure_builds(connection, PROJECTIONS)
+    await deliveries.ensure(connection)
     schemas = ", ".join(f"rm_{projection.name}" for projection in PROJECTIONS)
     await connection.execute(f"SET search_path = {schemas}, public")
     yield connection

@@ -40,6 +40,9 @@ class Action(StrEnum):
     ATTRIBUTES_WRITE = "attributes.write"
     SETTINGS_READ = "settings.read"
     SETTINGS_WRITE = "settings.write"
+    WEBHOOKS_READ = "webhooks.read"
+    #: A webhook sends what happens to whoever its URL names.
+    WEBHOOKS_WRITE = "webhooks.write"
     MEMBERS_READ = "members.read"
     MEMBERS_WRITE = "members.write"
     KEYS_READ = "keys.read"
@@ -72,6 +75,8 @@ _MANAGER: Final = _AGENT | {
     _A.SUPPRESSIONS_LIFT,
     _A.ATTRIBUTES_WRITE,
     _A.SETTINGS_WRITE,
+    _A.WEBHOOKS_READ,
+    _A.WEBHOOKS_WRITE,
     _A.MEMBERS_READ,
     _A.KEYS_READ,
 }
@@ -83,6 +88,7 @@ _AUDITOR: Final = frozenset(
         _A.SUPPRESSIONS_READ,
         _A.ATTRIBUTES_READ,
         _A.SETTINGS_READ,
+        _A.WEBHOOKS_READ,
         _A.MEMBERS_READ,
         _A.KEYS_READ,
         _A.AUDIT_READ,
@@ -99,6 +105,8 @@ ALLOWED: Final[dict[Role, frozenset[Action]]] = {
 #: What a service can be given: never the keys to the house, never what cannot be taken back.
 GRANTABLE: Final = frozenset(Action) - {
     _A.CONTACTS_ERASE,
+    _A.WEBHOOKS_READ,
+    _A.WEBHOOKS_WRITE,
     _A.MEMBERS_READ,
     _A.MEMBERS_WRITE,
     _A.KEYS_READ,

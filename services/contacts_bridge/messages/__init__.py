@@ -13,18 +13,30 @@ from msgspec import UNSET
 
 from contacts_bridge.cloudevent import CloudEvent, cloud_event
 from contacts_bridge.errors import UnmappedEvent
-from contacts_bridge.messages import activity, addresses, contacts, erasures, merges, segments, workspaces
+from contacts_bridge.messages import (
+    activity,
+    addresses,
+    contacts,
+    duplicates,
+    erasures,
+    merges,
+    segments,
+    webhooks,
+    workspaces,
+)
 from contacts_bridge.messages.public import PublicMessage
 from eventstore.envelope import RecordedEvent, Unreadable
 
 MESSAGES: Final[tuple[PublicMessage, ...]] = (
     *contacts.MESSAGES,
     *merges.MESSAGES,
+    *duplicates.MESSAGES,
     *erasures.MESSAGES,
     *addresses.MESSAGES,
     *activity.MESSAGES,
     *segments.MESSAGES,
     *workspaces.MESSAGES,
+    *webhooks.MESSAGES,
 )
 _BY_NAME: Final = {message.name: message for message in MESSAGES}
 

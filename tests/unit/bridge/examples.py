@@ -12,12 +12,14 @@ from contacts import proof
 from contacts.activity import events as activity
 from contacts.consent import events as consent
 from contacts.contact import events as contact
+from contacts.duplicate import events as duplicate
 from contacts.erasure import events as erasure
 from contacts.lists import events as lists
 from contacts.merge import events as merge
 from contacts.segment import events as segment
 from contacts.suppression import events as suppression
 from contacts.values import Country, Email, ExternalId, Language, Phone, Tag, TimeZone
+from contacts.webhook import events as webhook
 from contacts.workspace import events as workspace
 from eventstore.envelope import Metadata, RecordedEvent
 
@@ -107,6 +109,7 @@ EVENTS: dict[str, msgspec.Struct] = {
             erasure.ErasedStream(category="contact", stream_id=uuid4(), events=3, first_position=7, last_position=11),
         ),
     ),
+    "duplicate.dismissed": duplicate.DuplicateDismissed(by="likely", contacts=(uuid4(), uuid4())),
     "merge.completed": merge.MergeCompleted(primary=uuid4(), others=(uuid4(),), choices={"first_name": uuid4()}),
     "merge.reversed": merge.MergeReversed(
         contacts=(uuid4(),), out_of=uuid4(), mode="single", assigned={"first_name": uuid4()}
@@ -169,6 +172,16 @@ EVENTS: dict[str, msgspec.Struct] = {
     "attribute.defined": workspace.AttributeDefined(key="shoe_size", name="Secretname", type="number"),
     "attribute.renamed": workspace.AttributeRenamed(key="shoe_size", name="Secretname"),
     "attribute.archived": workspace.AttributeArchived(key="shoe_size"),
+    "webhook.created": webhook.WebhookCreated(
+        url="https://secret.example.com", description="Secretname", secret=b"secret-secret"
+    ),
+    "webhook.changed": webhook.WebhookChanged(url="https://secret.example.com", description="Secretname"),
+    "webhook.secret_rotated": webhook.WebhookSecretRotated(secret=b"secret-secret", old_until=NOW),
+    "webhook.disabled": webhook.WebhookDisabled(cause="failing", failing_since=NOW),
+    "webhook.enabled": webhook.WebhookEnabled(),
+    "webhook.replay_requested": webhook.WebhookReplayRequested(after=41),
+    "webhook.test_requested": webhook.WebhookTestRequested(),
+    "webhook.deleted": webhook.WebhookDeleted(),
 }
 
 

@@ -31,6 +31,8 @@ TABLE = {
     "attributes.write": "oms",
     "settings.read": "omaus",
     "settings.write": "oms",
+    "webhooks.read": "omu",
+    "webhooks.write": "om",
     "members.read": "omu",
     "members.write": "o",
     "keys.read": "omu",
