@@ -9,6 +9,12 @@ CREATE INDEX contact_history_changed ON contact_history (workspace_id, changed_a
 -- Sort by name as shown.
 CREATE INDEX contact_history_full_name ON contact_history (workspace_id, full_name, contact_id);
 
+-- The search box: whoever was ever found by it. Most versions have the text of the one before.
+CREATE INDEX contact_history_search ON contact_history USING gin (search public.gin_trgm_ops) WHERE search_is_new;
+
+-- What was valid long ago is among the little that had begun.
+CREATE INDEX contact_history_began ON contact_history (workspace_id, from_position);
+
 -- What was valid not long ago is what is valid still and the little that ended since.
 CREATE INDEX contact_history_ended ON contact_history_past (workspace_id, to_position);
 

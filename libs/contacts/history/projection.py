@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from eventstore.envelope import RecordedEvent
     from eventstore.projection import Connection
 
-NOW_COLUMNS: Final = (*COLUMNS, "from_position", "from_time")
+NOW_COLUMNS: Final = (*COLUMNS, "search_is_new", "from_position", "from_time")
 PAST_COLUMNS: Final = (*NOW_COLUMNS, "to_position", "to_time")
 _encode: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 
@@ -127,25 +127,25 @@ async def _save_versions(connection: Connection, ended: Iterable[Version], begun
     new = [each for each in begun if each.to_position != each.from_position]
     past = [each for each in new if each.to_position is not None]
     if past:
-        rows = ((*_row(each), each.from_position, each.from_time, each.to_position, each.to_time) for each in past)
+        rows = ((*_row(each), each.to_position, each.to_time) for each in past)
         await connection.copy_records_to_table("contact_history_past", records=rows, columns=PAST_COLUMNS)
     now = [each for each in new if each.to_position is None]
     if now:
-        present = ((*_row(each), each.from_position, each.from_time) for each in now)
-        await connection.copy_records_to_table("contact_history_now", records=present, columns=NOW_COLUMNS)
+        await connection.copy_records_to_table("contact_history_now", records=map(_row, now), columns=NOW_COLUMNS)
     kin = {(each.workspace_id, child, each.contact.id) for each in new for child in each.contact.absorbed}
     if kin:
         await connection.execute(SQL["keep_kin"], *_columns(sorted(kin)))
 
 
 async def _save_room(connection: Connection, world: World) -> None:
-    moved = sorted((workspace_id, by) for workspace_id, by in world.came.items() if by)
-    if moved:
-        await connection.execute(SQL["keep_room"], *_columns(moved))
+    if world.came:
+        await connection.execute(SQL["keep_room"], *_columns(sorted(world.came.items())))
 
 
 def _row(version: Version) -> tuple[object, ...]:
-    return row_of(version.contact, version.workspace_id, version.from_position)
+    position = version.from_position
+    row = row_of(version.contact, version.workspace_id, position)
+    return (*row, version.search_is_new, position, version.from_time)
 
 
 def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:

@@ -33,8 +33,8 @@ TYPES: Final = sorted(ContactProjection.types)
 _decode: Final = msgspec.msgpack.Decoder(Contact).decode
 
 
-class Flip(msgspec.Struct, frozen=True):
-    """From here on a contact is over the limit of the plan, or is no more. Only the rows that were there know it."""
+class Limited(msgspec.Struct, frozen=True):
+    """From here on a contact is over the limit of the plan, or is not. Only the rows that were there know it."""
 
     position: int
     recorded_at: datetime
@@ -43,10 +43,16 @@ class Flip(msgspec.Struct, frozen=True):
 
 
 async def remade(
-    connection: Connection, codec: RowCodec, keys: AddressKeys, roots: dict[UUID, UUID], *, lane: int, to_position: int
+    connection: Connection,
+    codec: RowCodec,
+    keys: AddressKeys,
+    contacts: dict[UUID, UUID],
+    *,
+    lane: int,
+    to_position: int,
 ) -> list[Version]:
-    """All versions of these profiles up to a position. Their present rows are still needed, and left as they are."""
-    streams = await _kin(connection, codec, roots, lane, to_position)
+    """All versions of these contacts up to a position. Their present rows are still needed, and left as they are."""
+    streams = await _kin(connection, codec, contacts, lane, to_position)
     own = [event for events in streams.values() for event in events]
     digests = _digests(own, keys)
     about = [row["stream_id"] for row in await connection.fetch(SQL["record_streams"], list(digests))]
@@ -54,31 +60,31 @@ async def remade(
     world = World(keys=keys, workspaces={event.stream_id: event.workspace_id for event in own})
     # Whoever comes to have an address is found as the events go by.
     world.holders = {digest: set() for digest in digests}
-    world.rooms = {workspace_id: Room(None, 0, 0, ()) for workspace_id in roots.values()}
+    world.rooms = {workspace_id: Room(None, 0, 0, ()) for workspace_id in contacts.values()}
     timeline = Timeline(world)
-    flips = await _flips(connection, roots)
-    happening: list[Flip | RecordedEvent[Any]] = [*own, *facts, *flips]
+    limits = await _limits(connection, contacts)
+    happening: list[Limited | RecordedEvent[Any]] = [*own, *facts, *limits]
     for happened in sorted(happening, key=_order):
-        if isinstance(happened, Flip):
-            over = world.rooms[roots[happened.contact_id]].over
+        if isinstance(happened, Limited):
+            over = world.rooms[contacts[happened.contact_id]].over
             (over.add if happened.over_limit else over.discard)(happened.contact_id)
             timeline.show(happened.contact_id, happened.position, happened.recorded_at)
         else:
             timeline.take(happened)
-    return [version for version in timeline.new if version.contact.id in roots]
+    return [version for version in timeline.new if version.contact.id in contacts]
 
 
-def _order(happened: Flip | RecordedEvent[Any]) -> tuple[int, bool]:
+def _order(happened: Limited | RecordedEvent[Any]) -> tuple[int, bool]:
     """An event that moves contacts beyond the limit and back makes one version together with that."""
-    return happened.position, not isinstance(happened, Flip)
+    return happened.position, not isinstance(happened, Limited)
 
 
 async def _kin(
-    connection: Connection, codec: RowCodec, roots: Iterable[UUID], lane: int, to_position: int
+    connection: Connection, codec: RowCodec, contacts: Iterable[UUID], lane: int, to_position: int
 ) -> dict[UUID, Events]:
     """Streams of these contacts and of all that were ever below them."""
     found: dict[UUID, Events] = {}
-    waiting = set(roots)
+    waiting = set(contacts)
     while waiting:
         found |= dict.fromkeys(waiting, ())
         for event in await _read(connection, codec, waiting, lane, to_position):
@@ -105,12 +111,9 @@ def _digests(own: Iterable[RecordedEvent[Any]], keys: AddressKeys) -> set[Digest
     return found
 
 
-async def _flips(connection: Connection, roots: dict[UUID, UUID]) -> list[Flip]:
-    flips: list[Flip] = []
-    over: dict[UUID, bool] = {}
-    for row in await connection.fetch(SQL["versions"], list(roots.values()), list(roots)):
-        contact = _decode(row["state"])
-        if over.get(contact.id, False) != is_over_limit(contact):
-            over[contact.id] = is_over_limit(contact)
-            flips.append(Flip(row["from_position"], row["from_time"], contact.id, over[contact.id]))
-    return flips
+async def _limits(connection: Connection, contacts: dict[UUID, UUID]) -> list[Limited]:
+    rows = await connection.fetch(SQL["versions"], list(contacts.values()), list(contacts))
+    shown = [(row, _decode(row["state"])) for row in rows]
+    return [
+        Limited(row["from_position"], row["from_time"], contact.id, is_over_limit(contact)) for row, contact in shown
+    ]

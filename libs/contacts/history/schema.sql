@@ -40,6 +40,7 @@ CREATE TABLE contact_history (
     from_time timestamptz NOT NULL,
     to_position bigint NOT NULL DEFAULT 9223372036854775807,
     to_time timestamptz NOT NULL DEFAULT 'infinity',
+    search_is_new boolean NOT NULL,
     -- Also finds what a contact was at a position: its first row with a later end.
     CONSTRAINT contact_history_pkey PRIMARY KEY (workspace_id, contact_id, to_position)
 ) PARTITION BY RANGE (to_position);
@@ -47,6 +48,7 @@ COMMENT ON TABLE contact_history IS 'Versions of profiles. The columns up to sta
 COMMENT ON COLUMN contact_history.position IS 'Same as from_position: the event that made this version.';
 COMMENT ON COLUMN contact_history.from_position IS 'Valid at a position p where from_position <= p < to_position.';
 COMMENT ON COLUMN contact_history.to_position IS 'The greatest number there is while it is still valid.';
+COMMENT ON COLUMN contact_history.search_is_new IS 'Whether search differs from that of the version before: the search box looks through these only.';
 COMMENT ON COLUMN contact_history.to_time IS 'When the event at to_position was recorded; infinity while it is still valid.';
 
 CREATE TABLE contact_history_past PARTITION OF contact_history FOR VALUES FROM (MINVALUE) TO (9223372036854775807);
@@ -94,7 +96,7 @@ SELECT
     workspace_id, contact_id, created_at, changed_at, deleted_at, position, version, blocked, campaign_opt_in,
     external_id, messaging_id, first_name, last_name, full_name, filed_name, email, email_status, phone, phone_status,
     country, language, time_zone, assignee, source, tags, lists, categories, channels, attributes, search, state,
-    from_position, from_time, to_position, to_time
+    from_position, from_time, to_position, to_time, search_is_new
 FROM contact_history
 WHERE workspace_id = (SELECT NULLIF(current_setting('rollbook.workspace_id', true), '')::uuid);
 COMMENT ON VIEW own_contact_history IS 'The versions of the workspace of the session; nothing where none is set.';

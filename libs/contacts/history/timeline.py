@@ -47,6 +47,8 @@ class Version(msgspec.Struct, gc=False):
     contact: Contact
     from_position: int
     from_time: datetime
+    #: Whether the search box finds it by something else than the version before.
+    search_is_new: bool = True
     #: Whether there is a row of it.
     stored: bool = False
     #: The event that ended it; None while it is valid.
@@ -191,18 +193,20 @@ class Timeline:
         before, after = self.world.shown.get(contact_id), self._shown(contact_id)
         if before is None and after is None:
             return
+        search_is_new = before is None or (after is not None and _searched(before.contact) != _searched(after))
         if before is not None:
             if before.contact == after:
                 return
             if before.from_position >= from_position:
                 # Only where a parked event is taken late: its version takes the place of the one that came before it.
                 from_position, from_time = before.from_position, before.from_time
+                search_is_new |= before.search_is_new
             before.to_position, before.to_time = from_position, from_time
             if before.stored:
                 self.ended.append(before)
             del self.world.shown[contact_id]
         if after is not None:
-            version = Version(self.world.workspaces[contact_id], after, from_position, from_time)
+            version = Version(self.world.workspaces[contact_id], after, from_position, from_time, search_is_new)
             self.world.shown[contact_id] = version
             self.new.append(version)
 
@@ -263,6 +267,13 @@ def keep_record(found: Found, workspace_id: UUID, after: AddressRecord) -> None:
         closed[workspace_id] = entry.since
     else:
         closed.pop(workspace_id, None)
+
+
+def _searched(contact: Contact) -> tuple[str | None, ...]:
+    """All that `contacts.contact.search` looks in."""
+    return (
+        contact.first_name, contact.last_name, contact.email, contact.phone, contact.external_id, contact.messaging_id,
+    )  # fmt: skip
 
 
 def _takes_room(contact: Contact) -> bool:

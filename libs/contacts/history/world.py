@@ -100,7 +100,9 @@ async def _meet(connection: Connection, world: World, wanted: dict[UUID, UUID]) 
             if row["state"] is not None:
                 shown = _decode(row["state"])
                 own = replace(shown, standing=None) if shown.standing is not None else shown
-                world.shown[contact_id] = Version(workspace_id, shown, row["from_position"], row["from_time"], True)
+                world.shown[contact_id] = Version(
+                    workspace_id, shown, row["from_position"], row["from_time"], stored=True
+                )
             if row["own"] is not None:
                 own = _decode(row["own"])
             assert own is not None, "the statement answers whom there is something of"
