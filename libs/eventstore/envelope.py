@@ -19,6 +19,7 @@ LANE_MAX: Final = 2**15 - 1
 """Lanes are stored in two bytes."""
 SLICES: Final = 1024
 """Fixed number of hash slices; lanes and projector shards are ranges of them."""
+ALL_SLICES: Final = (0, SLICES - 1)
 
 
 def new_id() -> UUID:

@@ -19,6 +19,7 @@ from eventstore.listener import LOOK_EVERY_S, Listener
 from eventstore.poison import describe
 from eventstore.runner import Pace, ProjectorObserver, UnitRunner
 from eventstore.signals import LogSignals
+from eventstore.tail import LogTail
 
 if TYPE_CHECKING:
     from eventstore.connection import Connection
@@ -67,6 +68,7 @@ class Projector:
         self._connect = connector(dsn, role=role, application_name="rollbook projector", **_write_settings(pace.lease))
         listen = connector(dsn, role=role, application_name="rollbook projector listener")
         self._signals = LogSignals(listen)
+        self._tail = LogTail(store, [projection.types for projection in self._projections.values()])
         self._changed = asyncio.Event()
         self._changes = Listener(listen, {CHANGED_CHANNEL: lambda _: self._changed.set()}, self)
         #: By lease, not by unit: one that was robbed may still be at its end when this process leases the unit anew.
@@ -121,7 +123,7 @@ class Projector:
         unit = lease.unit
         runner = UnitRunner(
             self._store, self._connect, self._projections[unit.name], lease, self._signals.of_lane(unit.lane),
-            self._observer, self._pace,
+            self._tail, self._observer, self._pace,
         )  # fmt: skip
         task = asyncio.create_task(runner.run(), name=str(unit))
         self._running[lease] = task

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from asyncpg import Record
 
     from eventstore.store import EventStore
+    from eventstore.tail import LaneSource
 
 # Reading single positions one by one beats reading past this many others.
 NEARBY: Final = 200
@@ -30,8 +31,12 @@ class Read(msgspec.Struct, frozen=True):
 class UnitReader:
     """Reads the events one unit wants. Stateless, so a batch may be read ahead."""
 
-    def __init__(self, store: EventStore, unit: Unit, types: frozenset[str]) -> None:
+    def __init__(
+        self, store: EventStore, unit: Unit, types: frozenset[str], source: LaneSource | None = None
+    ) -> None:  # fmt: skip
+        """`source` is where lanes are read, the store by default."""
         self._store = store
+        self._source = source or store
         self._unit = unit
         self._types = types
 
@@ -47,7 +52,7 @@ class UnitReader:
         lane = self._unit.lane
         while True:
             try:
-                batch = await self._store.read_lane(
+                batch = await self._source.read_lane(
                     lane, after=after, limit=limit, types=self._types, slices=self._unit.slices
                 )
                 return Read(batch)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eventstore.projection import Projection
     from eventstore.signals import LaneSignal
     from eventstore.store import EventStore
+    from eventstore.tail import LogTail
 
 RETRY_EVERY_S: Final = 0.5
 BATCH_FIRST: Final = 1_000
@@ -75,14 +76,14 @@ class UnitRunner:
 
     def __init__(
         self, store: EventStore, connect: Connect, projection: Projection, lease: Lease, signal: LaneSignal,
-        observer: ProjectorObserver, pace: Pace,
+        tail: LogTail, observer: ProjectorObserver, pace: Pace,
     ) -> None:  # fmt: skip
         self.lease = lease
         self._connect = connect
         self._projection = projection
         self._signal = signal
         self._observer = observer
-        self._reader = UnitReader(store, lease.unit, projection.types)
+        self._reader = UnitReader(store, lease.unit, projection.types, tail)
         self._pace = pace
         self._size = BatchSize(pace.batch_max)
         self._backoff = Backoff()

@@ -16,6 +16,7 @@ from eventstore.appender import SQL, Appender, AppendObserver, lost, not_now
 from eventstore.batch import KeyRow, Prepared
 from eventstore.cipher import SubjectCipher
 from eventstore.envelope import (
+    ALL_SLICES,
     ANY_VERSION,
     Appended,
     LaneBatch,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from eventstore.cipher import Keyring
     from eventstore.codec import Codec
 
-ALL_SLICES: Final = (0, 1023)
 VERSION_MAX: Final = 2**31 - 1
 POSITION_MAX: Final = 2**63 - 1
 SUBJECT_KEYS_MAX: Final = 200_000

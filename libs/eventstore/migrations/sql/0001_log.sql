@@ -95,7 +95,7 @@ CREATE TABLE log.claims (
     kind text NOT NULL,
     value_hmac bytea NOT NULL,
     holder uuid NOT NULL,
-    CONSTRAINT claims_pkey PRIMARY KEY (workspace_id, kind, value_hmac)
+    CONSTRAINT claims_pkey PRIMARY KEY (workspace_id, value_hmac, kind)
 );
 COMMENT ON TABLE log.claims IS 'Unique values (external id, messaging id) and the stream that holds each.';
 
