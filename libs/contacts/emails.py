@@ -46,7 +46,7 @@ def _validated(text: str) -> ValidatedEmail:
 
 
 def email_normal(email: Email) -> str:
-    """The key for duplicates: case ignored, the domain as ASCII (`Ann@bücher.de` is `ann@xn--bcher-kva.de`)."""
+    """The key for looking up: case ignored, the domain as ASCII (`Ann@bücher.de` is `ann@xn--bcher-kva.de`)."""
     if email.isascii() and "xn--" not in email:
         return email.lower()
     parts = _validated(email)
@@ -92,7 +92,22 @@ def email_widest(email: Email) -> str:
     Plus-tags are dropped for every domain, for a suppression that is too wide is safe and one too narrow is not.
     """
     local, _, domain = email_normal(email).rpartition("@")
-    provider = _PROVIDERS.get(domain) or _Provider(domain)
+    return _as_read_by(_PROVIDERS.get(domain) or _Provider(domain), local)
+
+
+def email_mailbox(email: Email) -> str:
+    """The key for duplicates: two addresses with the same one lead to the same mailbox for certain.
+
+    Dots and tags are dropped where the provider is known to ignore them, and nowhere else: elsewhere `office+de` and
+    `office+fr` may be two people.
+    """
+    normal = email_normal(email)
+    local, _, domain = normal.rpartition("@")
+    provider = _PROVIDERS.get(domain)
+    return normal if provider is None else _as_read_by(provider, local)
+
+
+def _as_read_by(provider: _Provider, local: str) -> str:
     # An address that is nothing but a tag or ignored characters stays what it is.
     base = local.partition(provider.tag)[0] or local
     kept = base.translate(str.maketrans("", "", provider.ignored)) or base

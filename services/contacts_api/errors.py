@@ -11,6 +11,7 @@ import msgspec
 
 from contacts import errors as domain
 from contacts.consent.links import InvalidLink
+from contacts.duplicate.refusals import DuplicateNotFound, UnexpectedCount
 from contacts.restore.refusals import RestoreConflict
 from contacts_api.decoding import Fault, Malformed
 from contacts_api.restore_views import OfferView, offer_view
@@ -47,6 +48,7 @@ CONTENDED: Final = Kind("contended", 409, "Others kept changing the same thing")
 BLOCKED: Final = Kind("contact-blocked", 409, "The contact is blocked")
 ABSORBED: Final = Kind("already-absorbed", 409, "Another contact stands for this one")
 OBJECTION_STANDS: Final = Kind("objection-stands", 409, "An objection stands that this cannot end")
+COUNT_MISMATCH: Final = Kind("unexpected-count", 409, "It would concern another number than expected")
 ERASED: Final = Kind("contact-erased", 410, "The contact's personal data is gone for good")
 PRECONDITION_FAILED: Final = Kind("precondition-failed", 412, "The version has moved on")
 TOO_LARGE: Final = Kind("body-too-large", 413, "The body is larger than this route takes")
@@ -91,6 +93,8 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     domain.AlreadyAbsorbed: ABSORBED,
     domain.MergeNotFound: NOT_FOUND,
     domain.NotInMerge: REFUSED,
+    DuplicateNotFound: NOT_FOUND,
+    UnexpectedCount: COUNT_MISMATCH,
     domain.VersionMismatch: PRECONDITION_FAILED,
     domain.TooContended: CONTENDED,
     domain.IdempotencyKeyReused: KEY_REUSED,

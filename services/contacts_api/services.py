@@ -24,6 +24,10 @@ from contacts.consent.reading import Standings
 from contacts.contact.commands import UpsertKind
 from contacts.contact.handler import ContactHandler, FindContact
 from contacts.contact.queries import ContactQueries
+from contacts.duplicate.handler import DuplicateHandler
+from contacts.duplicate.keys import DismissalIds
+from contacts.duplicate.queries import DuplicateQueries
+from contacts.duplicate.removal import Removal
 from contacts.engagement.queries import EngagementQueries
 from contacts.erasure.handler import ErasureHandler
 from contacts.facts import Facts
@@ -49,6 +53,8 @@ CONTACT: Final = "contact"
 ENGAGEMENT: Final = "engagement"
 #: The read model that answers about blacklists.
 SUPPRESSION: Final = "suppression"
+#: The read model that answers about duplicates.
+DUPLICATE: Final = "duplicate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +78,9 @@ class Services:
     unsubscribe_links: UnsubscribeLinks
     ledgers: Ledgers
     merge_handler: MergeHandler
+    duplicate_queries: DuplicateQueries
+    duplicate_handler: DuplicateHandler
+    duplicate_removal: Removal
     restore_handler: RestoreHandler
     activity_handler: ActivityHandler
     activity_queries: ActivityQueries
@@ -112,6 +121,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             store, find=_finder(queries, progress, settings.position_wait_s), beside=DoubleOptIn(facts, keys)
         )
         components = contact_handler.components
+        duplicates = DuplicateQueries(pool, keyring.hmac("cursor", DUPLICATE))
         merge_handler = MergeHandler(store, components)
         look_up = CaughtUpLookUp(MatchQueries(pool), progress, settings.position_wait_s)
         yield Services(
@@ -132,6 +142,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             unsubscribe_links=UnsubscribeLinks(keyring.hmac("unsubscribe", "links")),
             ledgers=Ledgers(store, LedgerKey(keyring)),
             merge_handler=merge_handler,
+            duplicate_queries=duplicates,
+            duplicate_handler=DuplicateHandler(store, duplicates, DismissalIds(keyring.hmac)),
+            duplicate_removal=Removal(store, duplicates, components),
             restore_handler=RestoreHandler(store, contact_handler, merge_handler),
             activity_handler=ActivityHandler(store, components, Matcher(store, look_up)),
             activity_queries=ActivityQueries(pool, keyring.hmac("cursor", "activity")),

@@ -1,0 +1,199 @@
+"""How alike two contacts are: a weight of evidence in bits with what it is made of (Fellegi and Sunter 1969). Pure.
+
+Each comparison ends at one level of the table in `weights`; a field that either lacks says nothing. The weights add up
+as if fields were independent, which is why what depends on one another (street and house, postcode and city) is one
+comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from rapidfuzz.distance import OSA, JaroWinkler
+
+from contacts.duplicate.names import are_forms_of_one_name
+from contacts.duplicate.traits import Traits
+from contacts.duplicate.weights import HOUSEHOLD, HOUSEHOLD_SAYS, LEVELS, THRESHOLD, Comparison, Level
+
+#: Similarity (Jaro-Winkler) from which on names and streets differ by a slip, however long they are.
+ALIKE: Final = 0.9
+#: Last digits of a phone that are the number itself, whatever stands before them.
+PHONE_END: Final = 8
+
+
+class Evidence(NamedTuple):
+    """What one comparison found."""
+
+    comparison: Comparison
+    level: str
+    #: Bits.
+    weight: float
+
+
+class Verdict(NamedTuple):
+    """Everything that speaks for and against two contacts being one person."""
+
+    #: Bits, the sum of the weights.
+    score: float
+    #: In the order of the table.
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def is_likely(self) -> bool:
+        return self.score >= THRESHOLD
+
+
+def says(comparison: str, level: str) -> str:
+    """The evidence in words."""
+    return TABLE[comparison, level].says if comparison != "household" else HOUSEHOLD_SAYS
+
+
+TABLE: Final[dict[tuple[str, str], Level]] = {(level.comparison, level.level): level for level in LEVELS}
+_FOUND: Final = {key: Evidence(level.comparison, level.level, level.weight) for key, level in TABLE.items()}
+_DIFFERENT: Final = _FOUND["given_name", "different"]
+_SAME_BIRTH: Final = _FOUND["birth", "same"]
+
+
+def judge(a: Traits, b: Traits) -> Verdict:
+    """The same whichever of the two comes first."""
+    evidence = (*_names(a, b), *_rest(a, b))
+    if _DIFFERENT in evidence and _SAME_BIRTH not in evidence:
+        evidence += _household(evidence)
+    return Verdict(round(sum([each.weight for each in evidence]), 2), evidence)
+
+
+def _rest(a: Traits, b: Traits) -> Iterator[Evidence]:
+    if a.email and b.email:
+        yield _FOUND["email", _email(a, b)]
+    if a.phone and b.phone:
+        yield _FOUND["phone", _phone(a.phone, b.phone)]
+    if a.street and b.street:
+        yield _FOUND["street", _street(a, b)]
+    if (a.postcode and b.postcode) or (a.city and b.city):
+        yield _FOUND["place", _place(a, b)]
+    if a.birth and b.birth:
+        yield _FOUND["birth", _birth(a.birth, b.birth)]
+
+
+def _household(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    shared = [each.weight for each in evidence if each.comparison in HOUSEHOLD and each.weight > 0]
+    if len(shared) < 2:
+        return ()
+    return (Evidence("household", "shared", round(max(shared) - sum(shared), 2)),)
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+def _names(a: Traits, b: Traits) -> tuple[Evidence, ...]:
+    straight = _name_pair(a.given, b.given, a.family, b.family)
+    if not (_slip(a.given, b.family) and _slip(a.family, b.given)):
+        return straight
+    # Nobody knows which of the two stands the right way round.
+    swapped = _FOUND["name_order", "swapped"]
+    one = (*_name_pair(a.given, b.family, a.family, b.given), swapped)
+    other = (*_name_pair(a.family, b.given, a.given, b.family), swapped)
+    return max(straight, one, other, key=lambda found: (sum(each.weight for each in found), found))
+
+
+def _name_pair(given: str, other_given: str, family: str, other_family: str) -> tuple[Evidence, ...]:
+    if not (given and other_given):
+        return (_FOUND["family_name", _family(family, other_family)],) if family and other_family else ()
+    first = _FOUND["given_name", _given(given, other_given)]
+    if not (family and other_family):
+        return (first,)
+    return (first, _FOUND["family_name", _family(family, other_family)])
+
+
+def _given(a: str, b: str) -> str:
+    if a == b:
+        return "same"
+    if are_forms_of_one_name(a, b):
+        return "short_form"
+    if _slip(a, b) or _share_first(a, b):
+        return "close"
+    if a[0] == b[0] and (len(a) == 1 or len(b) == 1):
+        return "initial"
+    return "different"
+
+
+def _family(a: str, b: str) -> str:
+    if a == b:
+        return "same"
+    return "close" if _slip(a, b) or _share_part(a, b) else "different"
+
+
+def _share_first(a: str, b: str) -> bool:
+    """`anna` and `anna maria`."""
+    return " " in a + b and a.partition(" ")[0] == b.partition(" ")[0]
+
+
+def _share_part(a: str, b: str) -> bool:
+    """`miller` and `miller brown`; not `de`, `van` and the like."""
+    return " " in a + b and any(len(part) > 3 for part in set(a.split()).intersection(b.split()))
+
+
+def _slip(a: str, b: str) -> bool:
+    """One letter wrong, missing, too many or in the place of the next, spaces aside; more of that in long words."""
+    if a == b:
+        return bool(a)
+    if len(a) < 4 or len(b) < 4:
+        return False
+    if OSA.distance(a, b, score_cutoff=1) <= 1:
+        return True
+    return JaroWinkler.similarity(a, b, score_cutoff=ALIKE) > 0 or a.replace(" ", "") == b.replace(" ", "")
+
+
+# -- addresses ---------------------------------------------------------------------------------------------------------
+
+
+def _email(a: Traits, b: Traits) -> str:
+    if a.email == b.email:
+        return "same"
+    if a.mailbox == b.mailbox:
+        return "same_mailbox"
+    name, _, domain = a.mailbox.rpartition("@")
+    other_name, _, other_domain = b.mailbox.rpartition("@")
+    if name == other_name:
+        return "close" if OSA.distance(domain, other_domain, score_cutoff=2) <= 2 else "same_name"
+    slips = 1 if min(len(name), len(other_name)) < 9 else 2
+    if domain == other_domain and len(name) > 3 and OSA.distance(name, other_name, score_cutoff=slips) <= slips:
+        return "close"
+    return "different"
+
+
+def _phone(a: str, b: str) -> str:
+    if a == b:
+        return "same"
+    if min(len(a), len(b)) >= PHONE_END and a[-PHONE_END:] == b[-PHONE_END:]:
+        return "same_end"
+    return "close" if OSA.distance(a, b, score_cutoff=1) <= 1 else "different"
+
+
+def _street(a: Traits, b: Traits) -> str:
+    same_house = a.house == b.house
+    if a.street == b.street:
+        return "same" if same_house else "same_street"
+    if _slip(a.street, b.street):
+        return "close" if same_house else "same_street"
+    return "different"
+
+
+def _place(a: Traits, b: Traits) -> str:
+    if a.postcode and a.postcode == b.postcode:
+        return "same" if a.city == b.city else "postcode"
+    same_city = _slip(a.city, b.city)
+    if a.postcode and b.postcode:
+        near = len(a.postcode) > 3 and OSA.distance(a.postcode, b.postcode, score_cutoff=1) <= 1
+        return "close" if near or same_city else "different"
+    return "close" if same_city else "different"
+
+
+def _birth(a: str, b: str) -> str:
+    if a == b:
+        return "same"
+    if OSA.distance(a, b, score_cutoff=1) <= 1:
+        return "close"
+    # Day and month the other way round.
+    return "close" if a[:4] == b[:4] and a[4:6] == b[6:] and a[6:] == b[4:6] else "different"
