@@ -67,8 +67,11 @@ def compile_order(leaf: OrderLeaf, placing: Placing) -> str:
             "instant", f"(SELECT max(o.ordered_at) {source})", leaf.op, leaf.value, leaf.time_zone, placing
         )  # fmt: skip
     last = f"(SELECT o.data, o.folded {source} ORDER BY o.ordered_at DESC, o.position DESC LIMIT 1)"
-    held = _where(Where(property=property_, op=leaf.op, value=leaf.value), "o", placing, leaf.time_zone)
-    return f"EXISTS (SELECT FROM {last} AS o WHERE {held})"
+    # Who has no order has nothing of it, so what asks for nothing is turned round.
+    absent = (leaf.op == "exists" and not leaf.value) or (leaf.op == "is_empty" and bool(leaf.value))
+    wanted = Where(property=property_, op=leaf.op, value=not leaf.value if absent else leaf.value)
+    held = f"EXISTS (SELECT FROM {last} AS o WHERE {_where(wanted, 'o', placing, leaf.time_zone)})"
+    return f"NOT {held}" if absent else held
 
 
 def _orders(placing: Placing) -> str:
@@ -102,7 +105,7 @@ def _value(property_: Property, alias: str, placing: Placing) -> str:
     """Folded, of its type; NULL where the data has no such thing."""
     path = placing.path(property_.path)
     json, text = f"({alias}.data #> {path})", f"({alias}.data #>> {path})"
-    if property_.type == "code":
+    if property_.type in ("code", "any"):
         return text
     if property_.type == "instant":
         return f"{text}::timestamptz"

@@ -247,6 +247,8 @@ def _is_count(raw: object) -> bool:
 
 def _type_of(value: object, op: object) -> FieldType:
     """What something untyped is compared as."""
+    if op == "exists":
+        return "any"
     if op in _OF_SETS:
         return "texts"
     first: object = value[0] if isinstance(value, list) and value else value

@@ -45,6 +45,7 @@ OPS: Final[dict[FieldType, tuple[Op, ...]]] = {
     ),
     "id": ("eq", "ne", "in", "not_in", "exists"),
     "texts": ("has_any", "has_all", "has_none", "contains", "eq", "ne", "in", "not_in", "exists", "is_empty"),
+    "any": ("exists",),
     "ids": ("has_any", "has_all", "has_none", "contains", "eq", "ne", "in", "not_in", "exists", "is_empty"),
 }  # fmt: skip
 #: Ops that take a list of values.

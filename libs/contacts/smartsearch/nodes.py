@@ -12,9 +12,9 @@ from uuid import UUID
 import msgspec
 
 FieldType: TypeAlias = Literal[
-    "text", "email", "phone", "code", "number", "boolean", "instant", "date", "id", "texts", "ids"
+    "text", "email", "phone", "code", "number", "boolean", "instant", "date", "id", "texts", "ids", "any"
 ]
-#: Types of fields that hold several values.
+#: Types of fields that hold several values; `any` is a property of which is asked only whether it is there.
 SETS: Final[frozenset[FieldType]] = frozenset({"texts", "ids"})
 
 Op: TypeAlias = Literal[

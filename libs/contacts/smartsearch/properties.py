@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, get_type_hints
@@ -53,7 +52,8 @@ def resolve_property(kind: str, name: object, compared_as: FieldType) -> Propert
     if name not in known:
         expected = expected_name(name, known) + "; what senders add is properties.<key>"
         raise InvalidValue(f"{shown_name(name)} is no property of {kind}", expected)
-    return Property(name=name, type=known[name], path=(name,), code=_CODES.get(name))
+    code = _CODES.get(name)
+    return Property(name=name, type="code" if code else known[name], path=(name,), code=code)
 
 
 #: Properties that are written in one way only.
@@ -64,10 +64,9 @@ _CODES: Final = {"channel": "kind", "currency": "upper", "bounce": "lower", "lan
 def fields_of(kind: str) -> dict[str, FieldType]:
     """What the data of a kind, or of any kind of a family, can hold."""
     family, _, name = kind.partition(".")
-    types: Iterable[type[Data]] = [data_type(kind)]
-    if name == ALL_OF:
-        each = FAMILIES[family]
-        types = [*each.kinds.values(), *([each.other] if each.other else [])]
+    each = FAMILIES[family]
+    every = (*each.kinds.values(), *([each.other] if each.other else []))
+    types = every if name == ALL_OF else (data_type(kind),)
     return {key: type_ for each_type in types for key, type_ in _fields_of(each_type).items()}
 
 

@@ -69,7 +69,9 @@ def property_of(property_: Property, data: Mapping[str, Any]) -> Known:
     value: Any = data
     for key in property_.path:
         value = value.get(key) if isinstance(value, Mapping) else None
-    if property_.type == "texts" and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
+    if property_.type == "any":
+        return None if value is None else True
+    if isinstance(value, list) and not (property_.type == "texts" and all(isinstance(each, str) for each in value)):
         return None
     found = value if property_.code and isinstance(value, str) else _folded(value)
     return _typed(property_.type, found, unchecked=True)
