@@ -138,7 +138,8 @@ def _slip(a: str, b: str) -> bool:
     """One letter wrong, missing, too many or in the place of the next, spaces aside; more of that in long words."""
     if a == b:
         return bool(a)
-    if len(a) < 4 or len(b) < 4:
+    # Of three letters only one too many or too few is a slip: `tim` and `tom` are two names.
+    if min(len(a), len(b)) < 3 or max(len(a), len(b)) < 4:
         return False
     if OSA.distance(a, b, score_cutoff=1) <= 1:
         return True
@@ -157,8 +158,9 @@ def _email(a: Traits, b: Traits) -> str:
     other_name, _, other_domain = b.mailbox.rpartition("@")
     if name == other_name:
         return "close" if OSA.distance(domain, other_domain, score_cutoff=2) <= 2 else "same_name"
-    slips = 1 if min(len(name), len(other_name)) < 9 else 2
-    if domain == other_domain and len(name) > 3 and OSA.distance(name, other_name, score_cutoff=slips) <= slips:
+    shorter = min(len(name), len(other_name))
+    slips = 1 if shorter < 9 else 2
+    if domain == other_domain and shorter > 3 and OSA.distance(name, other_name, score_cutoff=slips) <= slips:
         return "close"
     return "different"
 
