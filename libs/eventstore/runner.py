@@ -31,6 +31,10 @@ BATCH_FIRST: Final = 1_000
 BATCH_MIN: Final = 100
 # Long enough that a commit costs nothing beside it, short enough that a swap or a stop need not wait.
 BATCH_TARGET_S: Final = 1.0
+# A batch costs some milliseconds whatever it holds. From so many events on, a unit at the head rests for as long as the
+# last batch took before it looks again: a busy log is followed in fewer, fuller batches, a quiet one at once.
+BUSY_EVENTS: Final = 10
+REST_MAX_S: Final = 0.03
 
 
 class ProjectorObserver(Protocol):
@@ -124,7 +128,9 @@ class UnitRunner:
                 if read.batch.last - read.batch.after == limit:
                     # More is there for certain: read and decode it while PostgreSQL writes this.
                     ahead = asyncio.create_task(self._reader.read(read.batch.last, self._size.limit))
-                await self._apply(applier, read)
+                seconds = await self._apply(applier, read)
+                if ahead is None and len(read.batch.events) >= BUSY_EVENTS:
+                    await asyncio.sleep(min(seconds, REST_MAX_S))
         finally:
             if ahead is not None:
                 ahead.cancel()
@@ -140,7 +146,8 @@ class UnitRunner:
             self._taken_over = True
         return applier
 
-    async def _apply(self, applier: Applier, read: Read) -> None:
+    async def _apply(self, applier: Applier, read: Read) -> float:
+        """Answers how many seconds it took."""
         started = time.perf_counter()
         applied = await applier.apply(read)
         seconds = time.perf_counter() - started
@@ -153,6 +160,7 @@ class UnitRunner:
         self._observer.applied(unit, applied.events, seconds, batch.last, recorded_at)
         if applied.failures:
             self._observer.parked(unit, applied.failures)
+        return seconds
 
     async def _idle(self, connection: Connection, position: int) -> None:
         now = time.monotonic()
