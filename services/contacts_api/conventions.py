@@ -6,16 +6,17 @@ import base64
 import binascii
 import contextlib
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
 
+from contacts.contact.queries import Past
 from contacts.contact.standings import limited
 from contacts_api.answer import Answer, json_answer
 from contacts_api.decoding import Fault, Malformed
-from contacts_api.services import CONTACT, ENGAGEMENT
+from contacts_api.services import CONTACT, ENGAGEMENT, HISTORY
 from contacts_api.views import CONTACT_FIELDS, Total, contact_view
 from eventstore.envelope import parse_position
 from eventstore.errors import PositionTimeout
@@ -137,33 +138,58 @@ async def shown_position(call: Call[Any, Any, Any], parameter: str | None, *proj
     return f"{lane}.{min(services.progress.reached(each, lane) for each in projections)}"
 
 
-async def position_of(call: Call[Any, Any, Any], as_of: str) -> int:
+async def position_of(call: Call[Any, Any, Any], as_of: str, parameter: str = "as_of") -> int:
     """The last position at or before a moment given as instant or position. Raises Malformed."""
     store = call.services.store
     lane = store.lane_of(call.caller.workspace_id)
     try:
         of_lane, position = parse_position(as_of)
     except ValueError:
-        return await store.position_at(lane, _instant(as_of))
+        return await store.position_at(lane, _instant(as_of, parameter))
     if of_lane != lane:
-        raise _no_position("as_of")
+        raise _no_position(parameter)
     return position
+
+
+async def past_of(call: Call[Any, Any, Any], as_of: str, *projections: str) -> Past:
+    """The moment, once the read models that know of the past are there; `projections` are others than the history.
+
+    Raises:
+        Malformed: no moment, or one that is still to come.
+        PositionTimeout: a read model did not get there in time.
+    """
+    services = call.services
+    lane = services.store.lane_of(call.caller.workspace_id)
+    position = await position_of(call, as_of)
+    if position > await services.store.head(lane) or _is_to_come(as_of):
+        raise Malformed(Fault("lies in the future: takes a moment that has been", parameter="as_of"))
+    for projection in (HISTORY, *projections):
+        await services.progress.wait(projection, lane, position, services.settings.position_wait_s)
+    return Past(as_of, position)
+
+
+def _is_to_come(as_of: str) -> bool:
+    try:
+        parse_position(as_of)
+    except ValueError:
+        return _instant(as_of, "as_of") > datetime.now(UTC)
+    return False
 
 
 def _no_position(parameter: str) -> Malformed:
     return Malformed(Fault("is no position of this workspace's log", parameter=parameter))
 
 
-def _instant(text: str) -> datetime:
+def _instant(text: str, parameter: str) -> datetime:
     expected = "takes an instant with its offset, like 2026-11-22T09:30:00Z (a + is sent as %2B), or a position"
     try:
         instant = msgspec.convert(text, datetime)
         # PostgreSQL takes no year before 1 or after 9999, in UTC.
         instant.astimezone(tz=None).utctimetuple()
     except (msgspec.ValidationError, OverflowError, ValueError, OSError):
-        raise Malformed(Fault(expected, parameter="as_of")) from None
+        raise Malformed(Fault(expected, parameter=parameter)) from None
     if instant.tzinfo is None:
-        raise Malformed(Fault(expected, parameter="as_of"))
+        raise Malformed(Fault(expected, parameter=parameter))
     return instant
 
 

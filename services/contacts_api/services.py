@@ -13,7 +13,9 @@ import asyncpg
 from contacts.activity.handler import ActivityHandler
 from contacts.activity.matching import CaughtUpLookUp, Matcher
 from contacts.activity.queries import ActivityQueries, MatchQueries
+from contacts.activity.strangers import Strangers
 from contacts.addresses import AddressKeys
+from contacts.audit.reading import Audits
 from contacts.catalog import CODEC
 from contacts.consent.double_opt_in import DoubleOptIn
 from contacts.consent.handler import ConsentHandler
@@ -35,6 +37,8 @@ from contacts.merge.handler import MergeHandler
 from contacts.restore.handler import RestoreHandler
 from contacts.suppression.handler import SuppressionHandler
 from contacts.suppression.queries import SuppressionQueries
+from contacts.webhook.handler import WebhookHandler
+from contacts.webhook.queries import WebhookQueries
 from contacts.workspace.bootstrap import bootstrap
 from contacts.workspace.directory import Workspaces
 from contacts.workspace.handler import WorkspaceHandler
@@ -49,12 +53,17 @@ if TYPE_CHECKING:
 
 #: The read model that answers about contacts.
 CONTACT: Final = "contact"
+#: The read model that answers about contacts as they were.
+HISTORY: Final = "history"
 #: The read model that says what activity says of contacts.
 ENGAGEMENT: Final = "engagement"
 #: The read model that answers about blacklists.
 SUPPRESSION: Final = "suppression"
 #: The read model that answers about duplicates.
 DUPLICATE: Final = "duplicate"
+
+#: The read model that answers about webhooks.
+WEBHOOK: Final = "webhook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +91,12 @@ class Services:
     duplicate_handler: DuplicateHandler
     duplicate_removal: Removal
     restore_handler: RestoreHandler
+    audits: Audits
     activity_handler: ActivityHandler
     activity_queries: ActivityQueries
     engagement_queries: EngagementQueries
+    webhook_handler: WebhookHandler
+    webhook_queries: WebhookQueries
     progress: Progress
     #: Sessions of `rollbook_reader`.
     pool: asyncpg.Pool
@@ -146,9 +158,18 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             duplicate_handler=DuplicateHandler(store, duplicates, DismissalIds(keyring.hmac)),
             duplicate_removal=Removal(store, duplicates, components),
             restore_handler=RestoreHandler(store, contact_handler, merge_handler),
-            activity_handler=ActivityHandler(store, components, Matcher(store, look_up)),
+            audits=Audits(store, keys, workspaces),
+            activity_handler=ActivityHandler(
+                store,
+                components,
+                Matcher(store, look_up),
+                facts=facts,
+                strangers=Strangers(contact_handler, keyring),
+            ),
             activity_queries=ActivityQueries(pool, keyring.hmac("cursor", "activity")),
             engagement_queries=EngagementQueries(pool),
+            webhook_handler=WebhookHandler(store),
+            webhook_queries=WebhookQueries(pool),
             progress=progress,
             pool=pool,
         )

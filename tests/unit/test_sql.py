@@ -20,6 +20,7 @@ from contacts.contact.cursor import After, Total
 from contacts.contact.filtering import parse_filter
 from contacts.contact.listing import Listing
 from contacts.contact.ordering import SortField, parse_sort, parts_of
+from contacts.history.listing import PastListing
 from contacts.webhook import deliveries
 from eventstore import builds
 from eventstore.sql import load
@@ -28,7 +29,17 @@ ROOT: Final = Path(__file__).parents[2]
 NAMED: Final = re.compile(r"^-- \w+ --$", re.MULTILINE)
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 #: Statements with parts in braces, which are put together and prepared below.
-COMPOSED: Final = {"libs/contacts/contact/queries.sql:walk", "libs/contacts/contact/queries.sql:gather"}
+COMPOSED: Final = {
+    f"libs/contacts/{statement}"
+    for statement in (
+        "contact/queries.sql:walk",
+        "contact/queries.sql:gather",
+        "history/queries.sql:walk",
+        "history/queries.sql:gather",
+        "history/queries.sql:count",
+        "history/queries.sql:sample",
+    )
+}
 
 
 def statements() -> Iterator[tuple[Path, str, str]]:
@@ -72,10 +83,15 @@ async def test_every_statement_fits_the_schema(connection: asyncpg.Connection) -
 
 async def test_every_composition_of_a_list_fits_the_schema(connection: asyncpg.Connection) -> None:
     for listing, after in lists():
-        composed = [listing.walking(after, has_key=part) for part in parts_of(listing.sort, after)]
+        parts = parts_of(listing.sort, after) if listing.can_walk else ()
+        composed = [listing.walking(after, has_key=part) for part in parts]
         for statement, values in [*composed, listing.gathering(after)]:
             prepared = await connection.prepare(statement)
             assert len(prepared.get_parameters()) == 3 + len(values)
+        if isinstance(listing, PastListing):
+            for statement, values in (listing.counting(), listing.sampling()):
+                prepared = await connection.prepare(statement)
+                assert len(prepared.get_parameters()) == 1 + len(values)
 
 
 def lists() -> Iterator[tuple[Listing, After | None]]:
@@ -87,13 +103,14 @@ def lists() -> Iterator[tuple[Listing, After | None]]:
         if field == "deleted_at" and not deleted:
             continue
         wanted = parse_filter(q=q, email_status=status, phone_status=status, deleted=deleted, region=None)
-        listing = Listing(workspace_id, wanted, parse_sort(direction + field, deleted=deleted))
+        sort = parse_sort(direction + field, deleted=deleted)
         ends = Total(20_000, exact=False)
-        key = None if listing.sort.optional else EPOCH
-        yield listing, None
-        yield listing, After(UUID(int=2), key, None, ends)
-        if listing.sort.optional:
-            yield listing, After(UUID(int=2), None, "1.5", ends)
+        key = None if sort.optional else EPOCH
+        for listing in (Listing(workspace_id, wanted, sort), PastListing(workspace_id, wanted, sort, position=7)):
+            yield listing, None
+            yield listing, After(UUID(int=2), key, None, ends)
+            if sort.optional:
+                yield listing, After(UUID(int=2), None, "1.5", ends)
 
 
 def test_every_statement_is_used() -> None:

@@ -35,6 +35,8 @@ class After(msgspec.Struct, frozen=True, array_like=True):
     text: str | None
     #: Counted for the first page only, and shown again.
     total: Total
+    #: Of a list of the past, the position it is as of.
+    position: int | None = None
 
     @property
     def key(self) -> datetime | str | None:

@@ -73,8 +73,12 @@ def compile_filter(wanted: Filter, parameters: Parameters) -> str:
             conditions.append(f"c.{column} IS NOT NULL")
         elif status is not None:
             conditions.append(f"c.{column} = {parameters.add(status, 'text')}")
-    conditions += [_term(term, parameters) for term in wanted.terms]
-    return " AND ".join(conditions)
+    return " AND ".join([*conditions, *compile_terms(wanted, parameters)])
+
+
+def compile_terms(wanted: Filter, parameters: Parameters) -> list[str]:
+    """What the search box asks of `c`, all of which must hold."""
+    return [_term(term, parameters) for term in wanted.terms]
 
 
 def _term(term: Term, parameters: Parameters) -> str:

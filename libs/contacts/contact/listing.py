@@ -8,8 +8,9 @@ more is walked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -33,6 +34,10 @@ WALK_MAX: Final = 100_000
 SQL: Final = load("contacts.contact", "queries.sql")
 
 
+#: Adds its values to the parameters, and is a condition on the alias `c`.
+Condition: TypeAlias = Callable[[Parameters], str]
+
+
 class Found(msgspec.Struct, frozen=True):
     """A contact of a list, encoded, with what the list is sorted by."""
 
@@ -54,6 +59,8 @@ class Listing(msgspec.Struct, frozen=True):
     workspace_id: UUID
     filter: Filter
     sort: Sort
+    #: What must hold beside the filter.
+    also: Condition | None = None
 
     async def page(self, connection: AnyConnection, after: After | None, limit: int) -> tuple[list[Found], Total]:
         """The first `limit` contacts behind `after`, and how many there are in all."""
@@ -72,17 +79,27 @@ class Listing(msgspec.Struct, frozen=True):
             at_most = WALK_MAX if after is None else None
         walked = await self._walk(connection, after, limit, at_most)
         if walked is None:
-            matches, found = await self._gather(connection, None, limit, None)
+            matches, found = await self._gather(connection, after, limit, None)
             return found, total or Total(matches, exact=True)
         found, density = walked
         return found, total or await self._estimated(connection, density)
 
     @property
     def _narrows(self) -> bool:
-        return self.filter != Filter(deleted=self.filter.deleted)
+        return self.also is not None or self.filter != Filter(deleted=self.filter.deleted)
+
+    @property
+    def can_walk(self) -> bool:
+        """Whether an index has the order."""
+        return True
+
+    def condition(self, parameters: Parameters) -> str:
+        """All that must be true of `c`, a row of a contact. The workspace is the first parameter."""
+        condition = compile_filter(self.filter, parameters)
+        return condition if self.also is None else f"{condition} AND ({self.also(parameters)})"
 
     async def _known_total(self, connection: AnyConnection, after: After | None) -> Total | None:
-        if not self.filter.terms:
+        if not self.filter.terms and self.also is None:
             return Total(await count(connection, self.workspace_id, self.filter), exact=True)
         return after.total if after is not None else None
 
@@ -94,6 +111,8 @@ class Listing(msgspec.Struct, frozen=True):
         self, connection: AnyConnection, after: After | None, limit: int, at_most: int | None
     ) -> tuple[list[Found], float] | None:
         """Also answers which share of those passed was found; None where the page was not full after `at_most`."""
+        if not self.can_walk:
+            return None
         found: list[Found] = []
         density = 0.0
         for has_key in parts_of(self.sort, after):
@@ -125,7 +144,7 @@ class Listing(msgspec.Struct, frozen=True):
             key=key,
             direction=self.sort.direction,
             place=place,
-            filter=compile_filter(self.filter, parameters),
+            filter=self.condition(parameters),
         )
         return statement, parameters.values
 
@@ -135,7 +154,7 @@ class Listing(msgspec.Struct, frozen=True):
         statement = SQL["gather"].format(
             key=self.sort.gathered,
             direction=self.sort.direction,
-            filter=compile_filter(self.filter, parameters),
+            filter=self.condition(parameters),
             place=place_in_gathered(self.sort, after, parameters),
         )
         return statement, parameters.values

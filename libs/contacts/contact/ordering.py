@@ -111,11 +111,25 @@ def place_in_index(sort: Sort, after: After | None, parameters: Parameters, *, d
     if table != sort.table:
         row = f"FROM {sort.table} AS e WHERE e.workspace_id = $1 AND e.contact_id = s.contact_id"
         conditions.append(f"NOT EXISTS (SELECT {row} AND e.{sort.column} IS NOT NULL)")
-    elif sort.optional:
-        conditions.append(f"s.{sort.column} IS {'NOT ' if has_key else ''}NULL")
-    if after is not None and (after.key is not None) == has_key:
-        conditions.append(_behind(sort, sort.column, after, parameters))
-    return " AND ".join(conditions)
+    else:
+        conditions += _has_key(sort, has_key=has_key)
+    return " AND ".join([*conditions, *_behind_in_part(sort, after, parameters, has_key=has_key)])
+
+
+def place_in_part(sort: Sort, after: After | None, parameters: Parameters, *, deleted: bool, has_key: bool) -> str:
+    """The same on `s`, a version of a contact in the history."""
+    conditions = [f"s.deleted_at IS {'NOT ' if deleted else ''}NULL", *_has_key(sort, has_key=has_key)]
+    return " AND ".join([*conditions, *_behind_in_part(sort, after, parameters, has_key=has_key)])
+
+
+def _has_key(sort: Sort, *, has_key: bool) -> list[str]:
+    return [f"s.{sort.column} IS {'NOT ' if has_key else ''}NULL"] if sort.optional else []
+
+
+def _behind_in_part(sort: Sort, after: After | None, parameters: Parameters, *, has_key: bool) -> list[str]:
+    if after is None or (after.key is not None) != has_key:
+        return []
+    return [_behind(sort, sort.column, after, parameters)]
 
 
 def place_in_gathered(sort: Sort, after: After | None, parameters: Parameters) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -15,11 +15,13 @@ from contacts.contact.listing import SQL, Listing
 from contacts.contact.ordering import DEFAULT_SORT, parse_sort
 from contacts.contact.state import Contact
 from contacts.errors import ContactNotFound, InvalidField, InvalidInput
+from contacts.history.listing import PastListing, fetch_counts
 from contacts.reading import reading
 from contacts.values import Country
 
 if TYPE_CHECKING:
     import asyncpg
+    from asyncpg import Record
 
 LIMIT_MAX: Final = 1_000
 LIMIT_DEFAULT: Final = 50
@@ -37,6 +39,17 @@ class Page(msgspec.Struct, frozen=True):
     #: For the next page; None on the last one.
     next_cursor: str | None
     total: Total
+    #: Of a list of the past, the position it is as of.
+    position: int | None = None
+
+
+class Past(msgspec.Struct, frozen=True):
+    """A moment of the past."""
+
+    #: As the caller named it, which is what pages of one list have in common.
+    as_of: str
+    #: Of the last event before it.
+    position: int
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -93,10 +106,14 @@ class ContactQueries:
             rows = await connection.fetch(SQL["over_limit"], workspace_id, list(contact_ids))
         return {row["contact_id"] for row in rows}
 
-    async def counts(self, workspace_id: UUID, *, deleted: bool = False) -> Counts:
-        """Exact totals of the present contacts, or of the deleted ones."""
+    async def counts(self, workspace_id: UUID, *, deleted: bool = False, position: int | None = None) -> Counts:
+        """Exact totals of the present contacts, or of the deleted ones; as they are, or as they were at a position."""
         async with reading(self._pool, workspace_id) as connection:
-            rows = await connection.fetch(SQL["counts"], workspace_id, deleted)
+            rows: Sequence[Record]
+            if position is None:
+                rows = await connection.fetch(SQL["counts"], workspace_id, deleted)
+            else:
+                rows = await fetch_counts(connection, workspace_id, position, deleted=deleted)
         counts = Counts(0, {"all": 0}, {"all": 0})
         for email_status, phone_status, contacts in rows:
             counts = msgspec.structs.replace(counts, total=counts.total + contacts)
@@ -116,25 +133,35 @@ class ContactQueries:
         limit: int = LIMIT_DEFAULT,
         cursor: str | None = None,
         region: Country | None = None,
+        past: Past | None = None,
     ) -> Page:
         """A page of the contacts that match everything given. `region` is whose national phone numbers `q` may hold.
 
         Paging from cursor to cursor shows every contact that stays in the list exactly once, whatever is written
-        meanwhile; one whose sorted value changes may show up again or not at all. Raises InvalidInput.
+        meanwhile; one whose sorted value changes may show up again or not at all. A list of the past does not change.
+        Raises InvalidInput.
         """
         if not 1 <= limit <= LIMIT_MAX:
             raise InvalidInput([InvalidField("/limit", "is out of range", f"1 to {LIMIT_MAX}")])
         wanted = parse_filter(q=q, email_status=email_status, phone_status=phone_status, deleted=deleted, region=region)
-        listing = Listing(workspace_id, wanted, parse_sort(sort, deleted=deleted))
-        identity = msgspec.msgpack.encode([workspace_id, wanted, sort])
+        order = parse_sort(sort, deleted=deleted)
+        identity = msgspec.msgpack.encode([workspace_id, wanted, sort, *([past.as_of] if past else [])])
         after = None if cursor is None else self._cursors.open(cursor, identity)
+        position = past.position if past is not None else None
+        if past is not None and after is not None:
+            # An instant that was the present when the first page was asked for stays at the position it was then.
+            position = after.position
+        listing = Listing(workspace_id, wanted, order)
+        if position is not None:
+            listing = PastListing(workspace_id, wanted, order, position=position)
         async with reading(self._pool, workspace_id) as connection:
             # One more than asked for tells whether there is another page.
             found, total = await listing.page(connection, after, limit + 1)
         next_cursor = None
         if len(found) > limit:
-            next_cursor = self._cursors.seal(found[limit - 1].as_after(total), identity)
-        return Page(tuple(_decode(contact.state) for contact in found[:limit]), next_cursor, total)
+            last = found[limit - 1].as_after(total)
+            next_cursor = self._cursors.seal(msgspec.structs.replace(last, position=position), identity)
+        return Page(tuple(_decode(contact.state) for contact in found[:limit]), next_cursor, total, position)
 
 
 def _add(counts: dict[str, int], status: str, contacts: int) -> None:

@@ -9,18 +9,29 @@ import msgspec
 
 from contacts.contact.filtering import EmailFilter, PhoneFilter
 from contacts.contact.ordering import DEFAULT_SORT
+from contacts.contact.queries import Past
 from contacts.contact.search import QUERY_MAX
 from contacts.contact.state import Contact
 from contacts.errors import InvalidInput
 from contacts.workspace.permissions import Action
 from contacts_api import examples
 from contacts_api.answer import Answer, json_answer
-from contacts_api.conventions import Cursor, Fields, Limit, MinPosition, selected_fields, shown_position
+from contacts_api.conventions import (
+    AsOf,
+    Cursor,
+    Fields,
+    Limit,
+    MinPosition,
+    past_of,
+    selected_fields,
+    shown_position,
+)
 from contacts_api.decoding import Fault
 from contacts_api.endpoint import Endpoint, Nothing, Returns, endpoint
 from contacts_api.errors import MALFORMED, Rejected
 from contacts_api.request import Call
 from contacts_api.routes.contacts import TAG
+from contacts_api.services import ENGAGEMENT
 from contacts_api.views import (
     ENGAGEMENT_FIELDS,
     ContactPage,
@@ -75,6 +86,7 @@ class ContactsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Limit = 50
     cursor: Cursor = None
     fields: Fields = None
+    as_of: AsOf = None
     min_position: MinPosition = None
 
 
@@ -82,6 +94,7 @@ class CountsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Counts of what."""
 
     deleted: Deleted = "false"
+    as_of: AsOf = None
     min_position: MinPosition = None
 
 
@@ -100,11 +113,11 @@ async def list_contacts(call: Call[Nothing, ContactsQuery, Nothing]) -> Answer:
 
     Pages go on without a limit of depth: `next_cursor` leads from one to the next, for the same filters and order.
     A contact without what the list is sorted by comes last. `total` counts the whole list; where `exact` is false, it
-    is an estimate.
+    is an estimate. With `as_of` it is the list as it was at that moment, which no later write changes.
     """
     services, query = call.services, call.query
     fields = selected_fields(query.fields)
-    position = await shown_position(call, query.min_position)
+    position, past = await _moment(call, query.min_position, query.as_of)
     workspace = await services.workspaces.get(call.caller.workspace_id)
     try:
         page = await services.contact_queries.list(
@@ -117,12 +130,13 @@ async def list_contacts(call: Call[Nothing, ContactsQuery, Nothing]) -> Answer:
             limit=query.limit,
             cursor=query.cursor,
             region=workspace.settings.default_region,
+            past=past,
         )
     except InvalidInput as refused:
         raise _parameters(refused) from None
     contacts: Sequence[Contact] = page.items
     if fields is None or ENGAGEMENT_FIELDS & fields:
-        contacts = await services.engagement_queries.with_engagement(workspace.id, contacts)
+        contacts = await services.engagement_queries.with_engagement(workspace.id, contacts, position=page.position)
     items: tuple[Any, ...] = tuple(selected(contact_view(contact), fields) for contact in contacts)
     total = Total(page.total.count, page.total.exact)
     return json_answer(200, ContactPage(items, page.next_cursor, total)).header(b"rollbook-position", position)
@@ -137,10 +151,22 @@ async def list_contacts(call: Call[Nothing, ContactsQuery, Nothing]) -> Answer:
     returns=Returns(200, "The counts", CountsView, ("Rollbook-Position",), examples.COUNTS),
 )
 async def count_contacts(call: Call[Nothing, CountsQuery, Nothing]) -> Answer:
-    """Count the contacts: all, and by status of e-mail and phone. Exact."""
-    position = await shown_position(call, call.query.min_position)
-    counts = await call.services.contact_queries.counts(call.caller.workspace_id, deleted=call.query.deleted == "true")
+    """Count the contacts: all, and by status of e-mail and phone. Exact, and with `as_of` as they were at a moment."""
+    position, past = await _moment(call, call.query.min_position, call.query.as_of)
+    counts = await call.services.contact_queries.counts(
+        call.caller.workspace_id, deleted=call.query.deleted == "true", position=past.position if past else None
+    )
     return json_answer(200, counts_view(counts)).header(b"rollbook-position", position)
+
+
+async def _moment(call: Call[Any, Any, Any], min_position: str | None, as_of: str | None) -> tuple[str, Past | None]:
+    """The position that is shown, and the moment of the past where one is asked for."""
+    if as_of is None:
+        return await shown_position(call, min_position), None
+    # A position that is none is refused all the same.
+    call.min_position(min_position)
+    past = await past_of(call, as_of, ENGAGEMENT)
+    return f"{call.services.store.lane_of(call.caller.workspace_id)}.{past.position}", past
 
 
 def _parameters(refused: InvalidInput) -> Rejected:

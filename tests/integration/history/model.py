@@ -46,11 +46,7 @@ class Past:
         self, schema: str, events: Events, *, batch: int = 1_000, fresh: bool = False,
         projection: Projection | None = None,
     ) -> None:  # fmt: skip
-        for start in range(0, len(events), batch):
-            async with self.connection.transaction():
-                await builds.use_schema(self.connection, schema)
-                part = events[start : start + batch]
-                await (projection or self.history).apply(self.connection, part, fresh=fresh and start == 0)
+        await apply_to(self.connection, schema, projection or self.history, events, batch=batch, fresh=fresh)
 
     async def rows(self, schema: str, table: str = "contact_history") -> list[Row]:
         rows = await self.connection.fetch(f"SELECT * FROM {schema}.{table} AS t ORDER BY t::text")
@@ -72,6 +68,16 @@ class Past:
         """Rows of a build of the contact read model."""
         rows = await self.connection.fetch(f"SELECT {', '.join(COMPARED)} FROM {schema}.contact ORDER BY contact_id")
         return [dict(row) for row in rows]
+
+
+async def apply_to(
+    connection: asyncpg.Connection, schema: str, projection: Projection, events: Events, *, batch: int = 1_000,
+    fresh: bool = False,
+) -> None:  # fmt: skip
+    for start in range(0, len(events), batch):
+        async with connection.transaction():
+            await builds.use_schema(connection, schema)
+            await projection.apply(connection, events[start : start + batch], fresh=fresh and start == 0)
 
 
 @asynccontextmanager
