@@ -92,7 +92,8 @@ def email_widest(email: Email) -> str:
     Plus-tags are dropped for every domain, for a suppression that is too wide is safe and one too narrow is not.
     """
     local, _, domain = email_normal(email).rpartition("@")
-    return _as_read_by(_PROVIDERS.get(domain) or _Provider(domain), local)
+    provider = _PROVIDERS.get(domain)
+    return f"{local.partition('+')[0] or local}@{domain}" if provider is None else _as_read_by(provider, local)
 
 
 def email_mailbox(email: Email) -> str:

@@ -65,6 +65,8 @@ class Keyring:
         self._wrapping = {number: AESGCM(_derive(secret, b"wrap")) for number, secret in masters.items()}
         self._current = current
         self._hmac_key = _derive(masters[min(masters)], b"hmac")
+        #: By purpose, keyed and ready to be copied: keying anew would be half of the work.
+        self._hmacs: dict[str, blake2b] = {}
 
     @classmethod
     def from_secret(cls, secret: bytes) -> Keyring:
@@ -88,7 +90,12 @@ class Keyring:
 
     def hmac(self, purpose: str, text: str) -> bytes:
         """16 bytes that stand for `text` where the text itself must not be stored; keyed, so not guessable."""
-        digest = blake2b(text.encode(), key=self._hmac_key, digest_size=HMAC_BYTES, person=purpose.encode()[:16])
+        keyed = self._hmacs.get(purpose)
+        if keyed is None:
+            keyed = blake2b(key=self._hmac_key, digest_size=HMAC_BYTES, person=purpose.encode()[:16])
+            self._hmacs[purpose] = keyed
+        digest = keyed.copy()
+        digest.update(text.encode())
         return digest.digest()
 
 

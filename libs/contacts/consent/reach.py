@@ -23,7 +23,9 @@ def all_addresses(contact: Contact, keys: AddressKeys) -> list[Address]:
 
 def digests_of(contact: Contact, keys: AddressKeys) -> set[Digest]:
     """Widest digests of everything it is reached at, and no more work than that: projectors ask for every contact."""
-    digests = {keys.token_digest(identity.kind, identity.token) for identity in contact.channels}
+    digests: set[Digest] = set()
+    for identity in contact.channels:
+        digests.add(keys.token_digest(identity.kind, identity.token))
     if contact.email:
         digests.add(keys.email_digest(contact.email))
     if contact.phone:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 #: From how many new rows on COPY is quicker than INSERT.
 COPY_MIN: Final = 20
+NOWHERE: Final[frozenset[Digest]] = frozenset()
 LINK_COLUMNS: Final = ("address", "workspace_id", "contact_id")
 
 SQL: Final = load("contacts.contact", "standings.sql")
@@ -156,10 +157,10 @@ async def link(connection: Connection, touched: Iterable[Touched], addresses: Ad
     for contact in touched:
         if _has_same_addresses(contact):
             continue
-        place = contact.workspace_id, contact.after.id
-        before, after = addresses.of(contact.before) if contact.before else set(), addresses.of(contact.after)
-        (new if contact.before else first).extend((digest, *place) for digest in after - before)
-        gone.extend((digest, *place) for digest in before - after)
+        workspace_id, contact_id = contact.workspace_id, contact.after.id
+        before, after = addresses.of(contact.before) if contact.before else NOWHERE, addresses.of(contact.after)
+        (new if contact.before else first).extend([(digest, workspace_id, contact_id) for digest in after - before])
+        gone += [(digest, workspace_id, contact_id) for digest in before - after]
     if len(first) >= COPY_MIN:
         await connection.copy_records_to_table("contact_address", records=first, columns=LINK_COLUMNS)
     else:
@@ -185,7 +186,7 @@ async def stand(
     """Gives the touched contacts their standing; answers the others that what changed of addresses concerns."""
     others = await _concerned(connection, touched, changed)
     # A contact whose addresses are what they were stands as it did, where nothing is recorded of them anew.
-    unsure = [c for c in touched if c.visible and (changed or c.merged or not _has_same_addresses(c))]
+    unsure = [c for c in touched if c.visible and (changed or not _has_same_addresses(c) or c.merged)]
     if not unsure and not others:
         return []
     members = await _members(connection, [*unsure, *others])
@@ -200,6 +201,8 @@ async def stand(
         said = found and any(not found.recorded.isdisjoint(addresses.of(each)) for each in (contact.after, *kin))
         # That it is over the limit stays as the row has it: who is, is settled last (`quota`).
         over_limit = contact.before is not None and is_over_limit(contact.before)
+        if not said and not over_limit and contact.after.standing is None:
+            continue
         if said:
             standing = found.of(contact.workspace_id, contact.after, kin, addresses.keys, over_limit=over_limit)
         else:
