@@ -109,10 +109,25 @@ FIELDS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "deleted_retention_days": {"description": "After which a deleted contact is erased; null keeps it.", **_DAYS},
         "activity_retention_days": {"description": "For which activity is kept; null keeps it.", **_DAYS},
         "publish_values": {"description": "Messages on NATS hold the values too, personal data among them."},
+        "unknown_contacts": {
+            "description": "What becomes of activity of somebody nobody knows: `refuse` it (over NATS it becomes a dead"
+            " letter), `create` a contact, or `hold` it (over NATS) until there is one."
+        },
         "double_opt_in": {
             "description": "By source: whether an e-mail has to be confirmed first.",
             "propertyNames": {"enum": sorted(values.SOURCES)},
         },
+    },
+    "NewWebhookInput": {
+        "url": _text("Where events are sent to: https, a public host.", 2_048, "https://hooks.example.com/rollbook"),
+        "events": {"description": "Names of events, `contact.*` for all of a kind; none for every event."},
+        "description": _text("For people.", values.REASON_MAX, "Shop"),
+    },
+    "WebhookPatch": {
+        "url": _text("Where events are sent to: https, a public host.", 2_048, "https://hooks.example.com/rollbook"),
+        "events": {"description": "The whole choice; none for every event."},
+        "description": _text("For people; null clears it.", values.REASON_MAX, "Shop"),
+        "enabled": {"description": "Switched on, it gets all that it has missed."},
     },
     "AttributeInput": {
         "key": _text("Stored with every value.", attributes.KEY_MAX, "shoe_size", pattern="^[a-z][a-z0-9_]*$"),

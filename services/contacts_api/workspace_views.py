@@ -7,7 +7,7 @@ from uuid import UUID
 
 from contacts.attributes import AttributeDefinition
 from contacts.values import AttributeType
-from contacts.workspace.events import Role
+from contacts.workspace.events import Role, UnknownContacts
 from contacts.workspace.state import Key, Member, Workspace
 from contacts_api.views import Total, View
 
@@ -25,6 +25,7 @@ class SettingsView(View, frozen=True, kw_only=True):
     deleted_retention_days: int | None
     activity_retention_days: int | None
     publish_values: bool
+    unknown_contacts: UnknownContacts
     double_opt_in: dict[str, bool]
 
 
@@ -111,6 +112,7 @@ def settings_view(workspace: Workspace) -> SettingsView:
         deleted_retention_days=settings.deleted_retention_days,
         activity_retention_days=settings.activity_retention_days,
         publish_values=settings.publish_values,
+        unknown_contacts=settings.unknown_contacts,
         double_opt_in=dict.fromkeys(sorted(settings.double_opt_in), True),
     )
 

@@ -11,6 +11,8 @@ from msgspec import UNSET, UnsetType
 from contacts.values import AttributeType, Country, Language, TimeZone
 
 Role: TypeAlias = Literal["owner", "manager", "agent", "auditor", "service"]
+#: What becomes of activity of somebody nobody knows.
+UnknownContacts: TypeAlias = Literal["refuse", "create", "hold"]
 AttributeLevel: TypeAlias = Literal["contact", "conversation"]
 
 
@@ -36,6 +38,7 @@ class WorkspaceSettingsChanged(_Fact, frozen=True, kw_only=True):
     deleted_retention_days: int | None | UnsetType = UNSET
     activity_retention_days: int | None | UnsetType = UNSET
     publish_values: bool | UnsetType = UNSET
+    unknown_contacts: UnknownContacts | UnsetType = UNSET
     #: By source of the contact; None goes back to the default (off).
     double_opt_in: dict[str, bool | None] | UnsetType = UNSET
 

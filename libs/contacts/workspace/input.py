@@ -24,7 +24,7 @@ from contacts.workspace.commands import (
     RenameAttribute,
 )
 from contacts.workspace.decider import SELECTS
-from contacts.workspace.events import AttributeLevel, Role, WorkspaceSettingsChanged
+from contacts.workspace.events import AttributeLevel, Role, UnknownContacts, WorkspaceSettingsChanged
 from contacts.workspace.keys import NewKey
 from contacts.workspace.permissions import GRANTABLE
 
@@ -49,6 +49,7 @@ class SettingsInput(_Input, frozen=True, kw_only=True):
     deleted_retention_days: int | UnsetType | None = UNSET
     activity_retention_days: int | UnsetType | None = UNSET
     publish_values: bool | UnsetType = UNSET
+    unknown_contacts: UnknownContacts | UnsetType = UNSET
     double_opt_in: dict[str, bool | None] | UnsetType = UNSET
 
 
@@ -101,6 +102,7 @@ def change_settings(sent: SettingsInput, workspace_id: UUID) -> ChangeSettings:
     wanted: dict[str, Any] = {
         "external_id_required": sent.external_id_required,
         "publish_values": sent.publish_values,
+        "unknown_contacts": sent.unknown_contacts,
     }
     for name, parser in parsers.items():
         value = getattr(sent, name)

@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     activity_retention_days: int | None = None
     #: Messages on NATS hold the values themselves, personal data included.
     publish_values: bool = False
+    #: What becomes of activity of somebody nobody knows.
+    unknown_contacts: e.UnknownContacts = "refuse"
     #: Sources of contacts whose e-mail has to be confirmed first.
     double_opt_in: frozenset[str] = frozenset()
 
@@ -112,6 +114,7 @@ _PLAIN_SETTINGS: Final = (
     "deleted_retention_days",
     "activity_retention_days",
     "publish_values",
+    "unknown_contacts",
 )
 
 

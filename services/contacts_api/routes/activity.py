@@ -95,7 +95,8 @@ async def record_activities(call: Call[Nothing, Nothing, ActivityBatchInput]) ->
     Each item has a result of its own: one that is refused does not stop the others. A repeat of the same `source` and
     `id` is a `duplicate` and has no effect, however often it is sent, so a batch that got no answer is simply sent
     again. Nothing is recorded of a contact that is blocked: `dropped`. What is meant for a contact that was merged into
-    another is recorded for that one. Of what names the contact the first counts that somebody is known by.
+    another is recorded for that one. Of what names the contact the first counts that somebody is known by; whether
+    people nobody knows are refused or become contacts is a setting of the workspace (`unknown_contacts`).
     """
     key = call.idempotency_key
     digest = b"" if key is None else call.request_hash()
@@ -106,7 +107,7 @@ async def record_activities(call: Call[Nothing, Nothing, ActivityBatchInput]) ->
     now = datetime.now(UTC)
     commands = [_command(sent, workspace, now, f"/items/{n}") for n, sent in enumerate(call.body.items)]
     metadata = Metadata(actor=call.caller.actor, source="api", correlation_id=call.request_id)
-    report = await call.services.activity_handler.record(workspace.id, commands, metadata=metadata)
+    report = await call.services.activity_handler.record(workspace.id, commands, metadata=metadata, workspace=workspace)
     for outcome, count in report.counts.items():
         ACTIVITY.labels(outcome).inc(count)
     body = encode_json(report_view(report))

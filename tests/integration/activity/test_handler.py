@@ -311,8 +311,8 @@ async def test_activity_that_is_not_decided_on_a_version_would_be_noticed(
     """The planted bug without which a green run says nothing."""
     write = ActivityHandler._write
 
-    def without_version(self: ActivityHandler, *arguments: Any) -> Write:
-        decided = write(self, *arguments)
+    def without_version(self: ActivityHandler, *arguments: Any, **more: Any) -> Write:
+        decided = write(self, *arguments, **more)
         return replace(decided, streams=decided.streams[:1])
 
     monkeypatch.setattr(ActivityHandler, "_write", without_version)
