@@ -119,6 +119,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=1, le=5_000),
         _setting("Most events the relay has on the way to JetStream at once.", wanted="1 to 5000"),
     ] = 500
+    webhook_targets: Annotated[
+        Literal["public", "any"],
+        _setting(
+            "Where webhooks may lead: to public addresses over HTTPS, or anywhere, also over HTTP.",
+            wanted="public or any",
+        ),
+    ] = "public"
+    webhook_give_up_s: Annotated[
+        float,
+        Meta(gt=0, le=2_592_000),
+        _setting("A webhook that failed for so long is disabled.", wanted="seconds, up to 2592000 (30 days)"),
+    ] = 259_200.0
     poll_interval_s: Annotated[
         float,
         Meta(ge=0.01, le=60),

@@ -12,7 +12,10 @@ import msgspec
 from contacts import errors as domain
 from contacts.consent.links import InvalidLink
 from contacts.duplicate.refusals import DuplicateNotFound, UnexpectedCount
+from contacts.lists.refusals import ListAlreadyExists, ListIsArchived, ListNotFound
 from contacts.restore.refusals import RestoreConflict
+from contacts.segment.refusals import SegmentAlreadyExists, SegmentCycle, SegmentIsArchived, SegmentNotFound
+from contacts.webhook.refusals import WebhookAlreadyExists, WebhookIsDisabled, WebhookNotFound
 from contacts_api.decoding import Fault, Malformed
 from contacts_api.restore_views import OfferView, offer_view
 from eventstore import errors as log
@@ -43,6 +46,8 @@ METHOD_NOT_ALLOWED: Final = Kind("method-not-allowed", 405, "This address does n
 CLAIM_TAKEN: Final = Kind("claim-taken", 409, "Another contact holds this value")
 DELETED: Final = Kind("contact-deleted", 409, "The contact is deleted")
 EXISTS: Final = Kind("already-exists", 409, "This exists already, and is another one")
+WEBHOOK_DISABLED: Final = Kind("webhook-disabled", 409, "The webhook is disabled")
+ARCHIVED: Final = Kind("archived", 409, "It is archived")
 LAST_OWNER: Final = Kind("last-owner", 409, "A workspace keeps at least one owner")
 CONTENDED: Final = Kind("contended", 409, "Others kept changing the same thing")
 BLOCKED: Final = Kind("contact-blocked", 409, "The contact is blocked")
@@ -95,6 +100,13 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     domain.NotInMerge: REFUSED,
     DuplicateNotFound: NOT_FOUND,
     UnexpectedCount: COUNT_MISMATCH,
+    ListNotFound: NOT_FOUND,
+    ListAlreadyExists: EXISTS,
+    ListIsArchived: ARCHIVED,
+    SegmentNotFound: NOT_FOUND,
+    SegmentAlreadyExists: EXISTS,
+    SegmentIsArchived: ARCHIVED,
+    SegmentCycle: REFUSED,
     domain.VersionMismatch: PRECONDITION_FAILED,
     domain.TooContended: CONTENDED,
     domain.IdempotencyKeyReused: KEY_REUSED,
@@ -108,6 +120,9 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     domain.MemberNotFound: NOT_FOUND,
     domain.MemberAlreadyAdded: EXISTS,
     domain.LastOwner: LAST_OWNER,
+    WebhookNotFound: NOT_FOUND,
+    WebhookAlreadyExists: EXISTS,
+    WebhookIsDisabled: WEBHOOK_DISABLED,
     log.Overloaded: OVERLOADED,
     log.StoreUnavailable: UNAVAILABLE,
     log.PositionTimeout: NOT_YET_VISIBLE,

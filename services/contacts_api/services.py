@@ -33,8 +33,14 @@ from contacts.duplicate.removal import Removal
 from contacts.engagement.queries import EngagementQueries
 from contacts.erasure.handler import ErasureHandler
 from contacts.facts import Facts
+from contacts.lists.handler import ListHandler
+from contacts.lists.members import ListMembers
 from contacts.merge.handler import MergeHandler
 from contacts.restore.handler import RestoreHandler
+from contacts.segment.explaining import Explainer
+from contacts.segment.filters import Filters
+from contacts.segment.handler import SegmentHandler
+from contacts.segment.queries import SegmentQueries
 from contacts.suppression.handler import SuppressionHandler
 from contacts.suppression.queries import SuppressionQueries
 from contacts.webhook.handler import WebhookHandler
@@ -62,6 +68,8 @@ SUPPRESSION: Final = "suppression"
 #: The read model that answers about duplicates.
 DUPLICATE: Final = "duplicate"
 
+#: The read model that answers about lists and segments.
+SEGMENT: Final = "segment"
 #: The read model that answers about webhooks.
 WEBHOOK: Final = "webhook"
 
@@ -95,6 +103,12 @@ class Services:
     activity_handler: ActivityHandler
     activity_queries: ActivityQueries
     engagement_queries: EngagementQueries
+    list_handler: ListHandler
+    list_members: ListMembers
+    segment_handler: SegmentHandler
+    segment_queries: SegmentQueries
+    filters: Filters
+    explainer: Explainer
     webhook_handler: WebhookHandler
     webhook_queries: WebhookQueries
     progress: Progress
@@ -135,6 +149,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         components = contact_handler.components
         duplicates = DuplicateQueries(pool, keyring.hmac("cursor", DUPLICATE))
         merge_handler = MergeHandler(store, components)
+        lists, segments = ListHandler(store), SegmentHandler(store)
         look_up = CaughtUpLookUp(MatchQueries(pool), progress, settings.position_wait_s)
         yield Services(
             settings=settings,
@@ -168,6 +183,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             ),
             activity_queries=ActivityQueries(pool, keyring.hmac("cursor", "activity")),
             engagement_queries=EngagementQueries(pool),
+            list_handler=lists,
+            list_members=ListMembers(lists, contact_handler),
+            segment_handler=segments,
+            segment_queries=SegmentQueries(pool),
+            filters=Filters(segments, lists),
+            explainer=Explainer(pool, store),
             webhook_handler=WebhookHandler(store),
             webhook_queries=WebhookQueries(pool),
             progress=progress,

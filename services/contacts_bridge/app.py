@@ -1,29 +1,29 @@
-"""The bridge process put together: the log, the relay, its figures, and an orderly end."""
+"""The bridge process put together: the log, the relay, webhooks, figures, and an orderly end."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 from uuid import UUID
-
-import structlog
 
 from contacts.catalog import CODEC
 from contacts.errors import WorkspaceNotFound
 from contacts.workspace.directory import Workspaces
 from contacts_bridge.definitions import events_stream
 from contacts_bridge.metrics import Figures
+from contacts_bridge.opening import open_patiently
 from contacts_bridge.relay import Relay
-from eventstore.cipher import Keyring
-from eventstore.connection import CONNECTION_ERRORS, Backoff
+from contacts_bridge.webhooks.process import run_webhooks
 from eventstore.signals import LogSignals
 from eventstore.store import EventStore
-from servicekit import connect, logs
+from servicekit import connect
 from servicekit.metrics import Endpoint
 from servicekit.run import Stop
 from servicekit.settings import Settings
 
-log = structlog.get_logger(__name__)
+POOL_SIZE: Final = 6
+"""Connections of the process to the log: relay, figures and webhooks share them."""
 
 
 async def main(settings: Settings, stop: Stop) -> None:
@@ -33,13 +33,14 @@ async def main(settings: Settings, stop: Stop) -> None:
         return
     figures = Figures()
     signals = LogSignals(store.connect)
+    asks_for_values = wants_values(Workspaces(store))
     relay = Relay(
         store,
         nats_url=settings.nats_url,
         definition=events_stream(replicas=settings.nats_replicas),
         signals={lane: signals.of_lane(lane) for lane in store.lanes},
         watcher=figures,
-        wants_values=wants_values(Workspaces(store)),
+        wants_values=asks_for_values,
         batch_size=settings.relay_batch_size,
         idle_check_s=settings.poll_interval_s,
     )
@@ -57,7 +58,13 @@ async def main(settings: Settings, stop: Stop) -> None:
         await endpoint.start()
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work) for work in (signals.run(), relay.run(), figures.watch_lag(store, relay))]
+            works = (
+                signals.run(),
+                relay.run(),
+                figures.watch_lag(store, relay),
+                run_webhooks(settings, store, signals, asks_for_values),
+            )
+            tasks = [group.create_task(work) for work in works]
             group.create_task(_cancel_on(stop, tasks))
     finally:
         await endpoint.stop()
@@ -78,19 +85,15 @@ def wants_values(workspaces: Workspaces) -> Callable[[UUID], Awaitable[bool]]:
 
 async def open_log(settings: Settings, stop: Stop) -> EventStore | None:
     """The log, waiting for a database that is still starting; None when told to stop meanwhile."""
-    keys = settings.master_keys
-    keyring = Keyring(keys, current=max(keys))
-    backoff = Backoff()
-    while not stop.is_set():
-        try:
-            # A role that cannot write: the relay only reads.
-            return await EventStore.open(
-                settings.database_url, codec=CODEC, keyring=keyring, role="rollbook_projector", pool_size=4
-            )
-        except CONNECTION_ERRORS as error:
-            delay_s = backoff.next_s()
-            log.warning("waiting for the log", reason=logs.said(error), retry_after_s=delay_s)
-            await asyncio.wait([asyncio.ensure_future(stop.wait())], timeout=delay_s)
+    # A role that cannot write: the relay only reads.
+    opening = asyncio.create_task(open_patiently(settings, role="rollbook_projector", pool_size=POOL_SIZE, codec=CODEC))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if opening.done():
+        return opening.result()
+    opening.cancel()
+    await asyncio.wait({opening})
     return None
 
 

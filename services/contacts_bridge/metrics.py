@@ -30,6 +30,9 @@ STATE: Final = Gauge("rollbook_relay_state", "1 for the state the relay is in", 
 LAG_EVENTS: Final = Gauge("rollbook_relay_lag_events", "Events of the log that are not in JetStream", ["lane"])
 LAG_MS: Final = Gauge("rollbook_relay_lag_ms", "Age of the oldest event that is not in JetStream", ["lane"])
 
+DELIVERIES: Final = Counter("rollbook_webhook_attempts_total", "Attempts to deliver to webhooks", ["outcome"])
+WEBHOOKS: Final = Gauge("rollbook_webhooks", "Webhooks this process delivers to")
+
 
 class Figures:
     """The relay's watcher."""

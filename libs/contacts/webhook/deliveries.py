@@ -1,4 +1,4 @@
-"""Where the state of deliveries is kept: made where it is missing. Who writes it is the bridge, who reads it the API."""
+"""Where the state of deliveries is kept, made where it is missing. The bridge writes it, the API reads it."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from contacts.reading import reading
@@ -13,10 +14,9 @@ from contacts.webhook.projection import decode
 from contacts.webhook.state import Webhook
 from eventstore.sql import load
 
-if TYPE_CHECKING:
-    import asyncpg
-
 SQL: Final = load("contacts.webhook", "queries.sql")
+#: Whoever delivers first makes the tables.
+NOT_MADE_YET: Final = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 Outcome: TypeAlias = Literal["delivered", "failed", "given_up"]
 
 
@@ -50,13 +50,19 @@ class WebhookQueries:
     async def deliveries(
         self, workspace_id: UUID, webhook_id: UUID, *, outcome: Outcome | None, before: int | None, limit: int
     ) -> tuple[Delivery, ...]:
-        """Newest first."""
-        async with reading(self._pool, workspace_id) as connection:
-            rows = await connection.fetch(SQL["deliveries"], workspace_id, webhook_id, before, outcome, limit)
+        """Newest first; none where nobody has begun to deliver."""
+        try:
+            async with reading(self._pool, workspace_id) as connection:
+                rows = await connection.fetch(SQL["deliveries"], workspace_id, webhook_id, before, outcome, limit)
+        except NOT_MADE_YET:
+            return ()
         return tuple(Delivery(**row) for row in rows)
 
     async def standing(self, workspace_id: UUID, webhook_id: UUID) -> tuple[int | None, datetime | None]:
         """(position up to which all is delivered, since when it fails); nothing where nobody began to deliver."""
-        async with reading(self._pool, workspace_id) as connection:
-            row = await connection.fetchrow(SQL["standing"], workspace_id, webhook_id)
+        try:
+            async with reading(self._pool, workspace_id) as connection:
+                row = await connection.fetchrow(SQL["standing"], workspace_id, webhook_id)
+        except NOT_MADE_YET:
+            return None, None
         return (row["position"], row["failing_since"]) if row else (None, None)

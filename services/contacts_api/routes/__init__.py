@@ -9,6 +9,7 @@ from contacts_api.routes import (
     activity,
     attributes,
     consents,
+    contact_lists,
     contacts,
     duplicates,
     erasures,
@@ -20,9 +21,12 @@ from contacts_api.routes import (
     may_send,
     merges,
     parts,
+    segment_members,
+    segments,
     service,
     suppressions,
     unsubscribe,
+    webhooks,
     workspace,
 )
 
@@ -41,8 +45,12 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *duplicates.ENDPOINTS,
     *activity.ENDPOINTS,
     *history.ENDPOINTS,
+    *contact_lists.ENDPOINTS,
+    *segments.ENDPOINTS,
+    *segment_members.ENDPOINTS,
     *attributes.ENDPOINTS,
     *workspace.ENDPOINTS,
     *keys.ENDPOINTS,
+    *webhooks.ENDPOINTS,
     *service.ENDPOINTS,
 )

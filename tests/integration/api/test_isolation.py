@@ -42,6 +42,7 @@ async def victim(api: Api) -> dict[str, Any]:
     absorbed = await tenant.contact()
     merge = (await owner.post("/v1/merges", json={"primary": contact["id"], "others": [absorbed["id"]]})).json()
     await tenant.contact()
+    webhook = (await owner.post("/v1/webhooks", json={"url": "https://example.com", "description": CANARY})).json()
     listed = await owner.get("/v1/contacts", params={"limit": 1})
     return {
         "tenant": tenant,
@@ -51,6 +52,7 @@ async def victim(api: Api) -> dict[str, Any]:
         "suppression_id": suppression["id"],
         "absorbed_id": absorbed["id"],
         "merge_id": merge["id"],
+        "webhook_id": webhook["id"],
         "cursor": listed.json()["next_cursor"],
         "position": listed.headers["Rollbook-Position"],
     }
@@ -85,6 +87,7 @@ NAMED: Final = (
     "suppression_id",
     "merge_id",
     "erasure_id",
+    "webhook_id",
 )
 
 
@@ -104,6 +107,7 @@ async def everything(tenant: Tenant) -> dict[str, str]:
         "/v1/attributes",
         "/v1/keys",
         "/v1/suppressions",
+        "/v1/webhooks",
     )
     return {path: (await tenant.owner.get(path)).text for path in paths}
 
@@ -120,7 +124,7 @@ async def test_foreign_ids_are_answered_exactly_as_absent_ones(
         query = "?reason=x" if endpoint.method == "DELETE" and endpoint.name == "delete_contact" else ""
         for foreign in (
             victim["contact_id"], victim["deleted_id"], victim["key_id"], victim["suppression_id"],
-            victim["absorbed_id"], victim["merge_id"], CANARY,
+            victim["absorbed_id"], victim["merge_id"], victim["webhook_id"], CANARY,
         ):  # fmt: skip
             absent = str(uuid4()) if len(foreign) == 36 else "q" * len(foreign)
             answers = []

@@ -31,6 +31,8 @@ MATRIX: Final = {
     ("POST", "/v1/contacts/{contact_id}/channels"): "OMA",
     ("DELETE", "/v1/contacts/{contact_id}/channels/{kind}/{token}"): "OMA",
     ("GET", "/v1/contacts/{contact_id}/history"): "OMAU",
+    ("GET", "/v1/contacts/{contact_id}/provenance"): "OMAU",
+    ("GET", "/v1/contacts/{contact_id}/diff"): "OMAU",
     ("GET", "/v1/contacts/{contact_id}/activity"): "OMAU",
     ("POST", "/v1/activity"): "OMA",
     ("POST", "/v1/contacts/{contact_id}/blacklist"): "OMA",
@@ -62,6 +64,15 @@ MATRIX: Final = {
     ("POST", "/v1/attributes"): "OM",
     ("PATCH", "/v1/attributes/{key}"): "OM",
     ("DELETE", "/v1/attributes/{key}"): "OM",
+    ("GET", "/v1/webhooks"): "OMU",
+    ("POST", "/v1/webhooks"): "OM",
+    ("GET", "/v1/webhooks/{webhook_id}"): "OMU",
+    ("PATCH", "/v1/webhooks/{webhook_id}"): "OM",
+    ("DELETE", "/v1/webhooks/{webhook_id}"): "OM",
+    ("POST", "/v1/webhooks/{webhook_id}/rotate-secret"): "OM",
+    ("POST", "/v1/webhooks/{webhook_id}/test"): "OM",
+    ("POST", "/v1/webhooks/{webhook_id}/replay"): "OM",
+    ("GET", "/v1/webhooks/{webhook_id}/deliveries"): "OMU",
     ("GET", "/v1/settings"): "OMAU",
     ("PATCH", "/v1/settings"): "OM",
     ("GET", "/v1/members"): "OMU",
@@ -92,7 +103,7 @@ async def keys(tenant: Tenant) -> dict[str, str]:
     return {role: await tenant.key(role) for role in ROLES}
 
 
-NAMED: Final = ("value", "key", "member_id", "key_id", "suppression_id", "erasure_id", "merge_id")
+NAMED: Final = ("webhook_id", "value", "key", "member_id", "key_id", "suppression_id", "erasure_id", "merge_id")
 
 
 def address(endpoint: Endpoint, contact_id: UUID) -> str:
