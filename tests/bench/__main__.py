@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import uvloop
 
-BENCHMARKS = ("append", "edit", "projection", "reading", "http", "merge", "may_send")
+BENCHMARKS = ("append", "edit", "projection", "reading", "http", "merge", "may_send", "duplicates", "service")
 
 
 def main(names: list[str]) -> int:
