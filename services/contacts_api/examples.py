@@ -100,26 +100,6 @@ COUNTS: Final[dict[str, Any]] = {
     },
     "phone": {"all": 1, "active": 1, "blacklisted": 0, "over_limit": 0},
 }
-HISTORY: Final[dict[str, Any]] = {
-    "items": [
-        {
-            "event": "contact.details_changed",
-            "event_id": "01936f60-0000-7000-8000-000000000001",
-            "version": 2,
-            "position": POSITION,
-            "recorded_at": "2026-11-22T09:31:00Z",
-            "occurred_at": None,
-            "actor": "key:mzxw6ytboi",
-            "source": "api",
-            "correlation_id": "checkout-77",
-            "operation_id": None,
-            "erased": False,
-            "changes": [{"field": "first_name", "old": "Zoë", "new": "Zoe"}],
-        }
-    ],
-    "next_cursor": None,
-    "total": {"count": 1, "exact": True},
-}
 REASONS: Final[dict[str, Any]] = {"with a reason": {"reason": "asked for it on the phone"}}
 RESTORES: Final[dict[str, Any]] = {
     "as it was": {"reason": "deleted by mistake"},

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import msgspec
 
+from contacts.audit.entries import HistoryEntry
 from contacts.consent.standing import SHOWN_CHANNELS, ChannelStatus, ConsentStatus, Standing, Status
 from contacts.contact.events import Address, Location
-from contacts.contact.history import HistoryEntry
 from contacts.contact.queries import Counts
 from contacts.contact.state import Channel, Contact
 from contacts.engagement.state import Engagement
@@ -164,7 +164,7 @@ class CountsView(View, frozen=True):
 
 
 class HistoryPage(View, frozen=True):
-    """One page of a contact's changes."""
+    """One page of what happened to a contact."""
 
     items: tuple[HistoryEntry, ...]
     next_cursor: str | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,13 +12,12 @@ from contacts import errors
 from contacts.activity.events import ActivityRecorded, AddressedAs
 from contacts.addresses import address_id
 from contacts.contact import commands as c
-from contacts.contact import history
 from contacts.contact.projection import ContactProjection
 from contacts.emails import parse_email
 from eventstore.envelope import ANY_VERSION, Stream, StreamWrite, Write
 from eventstore.errors import SubjectErased
 from eventstore.verify import verify_chain
-from tests.integration.erasure.conftest import METADATA, Desk
+from tests.integration.erasure.conftest import Desk
 
 
 async def test_an_erased_contact_is_unreadable_and_the_certificate_says_what_went(desk: Desk) -> None:
@@ -172,19 +171,6 @@ async def test_erasures_and_edits_that_race_end_erased_with_one_certificate(desk
     assert {type(answer) for answer in answers if isinstance(answer, Exception)} <= {errors.ContactIsErased}
     assert len({answer.erasure.id for answer in answers[8:]}) == 1  # type: ignore[union-attr]
     assert await desk.readable(ann) == ["contact.erased"]
-
-
-async def test_the_history_of_an_erased_contact_shows_its_shape_and_no_content(desk: Desk) -> None:
-    ann = await desk.create(email="ann.history@example.com", first_name="Ann")
-    await desk.tag(ann, "vip")
-    await desk.erase(ann)
-    entries = await history.history(desk.store, desk.workspace.id, ann)
-    assert [(e.event, e.erased) for e in entries] == [
-        ("contact.created", True), ("contact.tagged", True), ("contact.erased", False)
-    ]  # fmt: skip
-    assert {change.field for entry in entries for change in entry.changes} <= {"created_at"}
-    assert entries[2].actor == METADATA.actor
-    assert entries[2].recorded_at - entries[0].recorded_at >= timedelta(0)
 
 
 async def test_the_chain_still_verifies(desk: Desk) -> None:

@@ -45,6 +45,8 @@ CONTRACT: Final = {
     "/v1/contacts/{contact_id}/channels": "POST",
     "/v1/contacts/{contact_id}/activity": "GET",
     "/v1/contacts/{contact_id}/history": "GET",
+    "/v1/contacts/{contact_id}/provenance": "GET",
+    "/v1/contacts/{contact_id}/diff": "GET",
     "/v1/activity": "POST",
     "/v1/attributes": "GET POST",
     "/v1/settings": "GET PATCH",

@@ -1,0 +1,65 @@
+"""Answers what happened to a contact, straight from the log: right for whatever was acknowledged before."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from contacts import errors
+from contacts.audit.chronicle import Chronicle, chronicle
+from contacts.audit.diff import Difference, diff
+from contacts.audit.entries import HistoryEntry, entries
+from contacts.audit.provenance import FieldProvenance, provenance
+from contacts.audit.sources import gather
+from contacts.audit.words import Names
+
+if TYPE_CHECKING:
+    from contacts.addresses import AddressKeys
+    from contacts.workspace.directory import Workspaces
+    from eventstore.store import EventStore
+
+#: A longer history is folded beside the event loop.
+EVENTS_MAX: Final = 200
+
+
+class Audits:
+    """One per process; safe to use concurrently. Every answer is as of a position of the workspace's lane."""
+
+    def __init__(self, store: EventStore, keys: AddressKeys, workspaces: Workspaces) -> None:
+        self._store = store
+        self._keys = keys
+        self._workspaces = workspaces
+
+    async def history(self, workspace_id: UUID, contact_id: UUID, position: int) -> tuple[list[HistoryEntry], UUID]:
+        """Oldest first, and the contact that stands for it. Raises ContactNotFound.
+
+        Of an erased contact it says that things happened, and not what.
+        """
+        past = await self._chronicle(workspace_id, contact_id, position)
+        names = Names(await self._workspaces.get(workspace_id), contact_id)
+        return entries(past, names, workspace_id), past.shown.id
+
+    async def provenance(
+        self, workspace_id: UUID, contact_id: UUID, position: int
+    ) -> tuple[list[FieldProvenance], Chronicle]:
+        """Raises ContactNotFound, ContactIsErased."""
+        past = _readable(await self._chronicle(workspace_id, contact_id, position))
+        return provenance(past, workspace_id), past
+
+    async def diff(self, workspace_id: UUID, contact_id: UUID, *, after: int, upto: int) -> Difference:
+        """Raises ContactNotFound where it did not exist at `upto`, ContactIsErased."""
+        past = _readable(await self._chronicle(workspace_id, contact_id, upto))
+        return diff(past, workspace_id, after=after, upto=upto)
+
+    async def _chronicle(self, workspace_id: UUID, contact_id: UUID, position: int) -> Chronicle:
+        sources = await gather(self._store, self._keys, workspace_id, contact_id, position)
+        if len(sources.events) <= EVENTS_MAX:
+            return chronicle(sources, self._keys, workspace_id)
+        return await asyncio.to_thread(chronicle, sources, self._keys, workspace_id)
+
+
+def _readable(past: Chronicle) -> Chronicle:
+    if past.shown.erased:
+        raise errors.ContactIsErased(past.shown.id)
+    return past
