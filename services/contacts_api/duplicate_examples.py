@@ -11,6 +11,7 @@ DUPLICATES: Final[dict[str, Any]] = {
     "next_cursor": None,
     "total": {"count": 1, "exact": True},
     "passed_over": None,
+    "min_score": None,
 }
 _CONTACT: Final[dict[str, Any]] = {
     "id": ID,

@@ -53,6 +53,8 @@ class DuplicatePage(View, frozen=True):
     total: Total
     #: Of `likely`: keys (the sound of a name, a day of birth, …) that too many share to be compared for one alone.
     passed_over: int | None
+    #: Of `likely`: pairs with a lower score are left out.
+    min_score: float | None
 
 
 class DuplicateContactView(View, frozen=True, kw_only=True):
@@ -118,7 +120,7 @@ class RemovedView(View, frozen=True):
 
 def duplicate_page(page: Page) -> DuplicatePage:
     total = Total(page.total.count, page.total.exact)
-    return DuplicatePage(tuple(map(_duplicate, page.items)), page.next_cursor, total, page.passed_over)
+    return DuplicatePage(tuple(map(_duplicate, page.items)), page.next_cursor, total, page.passed_over, page.min_score)
 
 
 def _duplicate(found: Duplicates) -> DuplicateView:

@@ -13,6 +13,8 @@ AddressKind: TypeAlias = Literal["email", "phone"]
 
 ADDRESS_KINDS: Final[tuple[AddressKind, ...]] = get_args(AddressKind)
 LIKELY: Final = "likely"
+#: In the table of totals: present contacts, who make a likeness the less telling the more they are.
+CANDIDATES: Final = "candidates"
 _SEPARATOR: Final = "_"
 
 

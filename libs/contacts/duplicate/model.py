@@ -41,7 +41,8 @@ class Verdict(NamedTuple):
 
     @property
     def is_likely(self) -> bool:
-        return self.score >= THRESHOLD
+        """Whether it is worth keeping. That one thing agrees is not: who shares an address is in a group anyway."""
+        return self.score >= THRESHOLD and sum(each.weight > 0 for each in self.evidence) > 1
 
 
 def says(comparison: str, level: str) -> str:

@@ -20,7 +20,7 @@ from contacts.duplicate.blocks import KINDS, keys_of
 from contacts.duplicate.candidates import Change, change_of, reduced
 from contacts.duplicate.events import CATEGORY
 from contacts.duplicate.grouping import regroup
-from contacts.duplicate.keys import DismissalIds
+from contacts.duplicate.keys import CANDIDATES, DismissalIds
 from contacts.duplicate.relating import SQL, relate
 from contacts.duplicate.traits import NOTHING
 from contacts.merge import rows
@@ -86,6 +86,8 @@ class DuplicateProjection(Projection):
         for workspace_id, changed in compared.items():
             moved.update(await regroup(connection, workspace_id, changed, ids))
             moved.update(await relate(connection, workspace_id, changed, ids))
+            came = [(change.after is not None) - (change.before is not None) for change in changed]
+            moved[workspace_id, CANDIDATES] += sum(came)
         await _count(connection, moved)
 
 

@@ -10,9 +10,10 @@ import msgspec
 
 from contacts.contact.cursor import After, Cursors, Total
 from contacts.duplicate.commands import Keep
-from contacts.duplicate.keys import LIKELY, AddressKind, By, pair_key, parse_pair_key
+from contacts.duplicate.keys import CANDIDATES, LIKELY, AddressKind, By, pair_key, parse_pair_key
 from contacts.duplicate.model import Evidence
 from contacts.duplicate.refusals import DuplicateNotFound
+from contacts.duplicate.weights import THRESHOLD, shown_from
 from contacts.errors import InvalidField, InvalidInput
 from contacts.reading import reading
 from eventstore.sql import load
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Ids that a list names of one group; the group itself pages through all.
 NAMED_MAX: Final = 100
+#: Pairs that are counted one by one, where not all that are kept are shown.
+COUNTED_MAX: Final = 100_000
 
 SQL: Final = load("contacts.duplicate", "queries.sql")
 _evidence: Final = msgspec.msgpack.Decoder(tuple[Evidence, ...]).decode
@@ -53,6 +56,8 @@ class Page(msgspec.Struct, frozen=True):
     total: Total
     #: Of pairs: blocks that are full, and so were passed over.
     passed_over: int | None = None
+    #: Of pairs: those with a lower score are left out.
+    min_score: float | None = None
 
 
 class Removable(msgspec.Struct, frozen=True):
@@ -70,23 +75,26 @@ class DuplicateQueries:
         self._pool = pool
         self._cursors = Cursors(cursor_key)
 
-    async def list(self, workspace_id: UUID, by: By, *, limit: int = 50, cursor: str | None = None) -> Page:
+    async def list(
+        self, workspace_id: UUID, by: By, *, limit: int = 50, cursor: str | None = None, min_score: float | None = None
+    ) -> Page:
         """Groups by the alphabet, pairs by their score, without the dismissed.
 
-        Raises InvalidInput for a cursor of another list.
+        Pairs from `min_score` on; without it, from what tells something among as many contacts as there are. Raises
+        InvalidInput for a cursor of another list.
         """
-        identity = msgspec.msgpack.encode(["duplicates", workspace_id, by])
+        identity = msgspec.msgpack.encode(["duplicates", workspace_id, by, min_score])
         after = None if cursor is None else self._cursors.open(cursor, identity)
         async with reading(self._pool, workspace_id) as connection:
             # One more than asked for tells whether there is another page.
-            read = _pairs if by == LIKELY else _groups
-            items = await read(connection, workspace_id, by, after, limit + 1)
-            total = after.total if after else Total(await connection.fetchval(SQL["total"], workspace_id, by), True)
-            full = await connection.fetchval(SQL["full_blocks"], workspace_id) if by == LIKELY else None
-        next_cursor = None
-        if len(items) > limit:
-            next_cursor = self._cursors.seal(_after(items[limit - 1], total), identity)
-        return Page(tuple(items[:limit]), next_cursor, total, full)
+            if by == LIKELY:
+                page = await _likely_page(connection, workspace_id, after, limit + 1, min_score)
+            else:
+                page = await _group_page(connection, workspace_id, by, after, limit + 1)
+        if len(page.items) <= limit:
+            return page
+        next_cursor = self._cursors.seal(_after(page.items[limit - 1], page.total), identity)
+        return msgspec.structs.replace(page, items=page.items[:limit], next_cursor=next_cursor)
 
     async def get(
         self, workspace_id: UUID, by: By, key: str, *, limit: int = NAMED_MAX, cursor: str | None = None
@@ -146,19 +154,35 @@ class DuplicateQueries:
         return [row["contact_id"] for row in rows]
 
 
-async def _groups(
-    connection: AnyConnection, workspace_id: UUID, by: By, after: After | None, limit: int
-) -> Sequence[Duplicates]:
+async def _group_page(connection: AnyConnection, workspace_id: UUID, by: By, after: After | None, limit: int) -> Page:
     address = None if after is None else after.text
     rows = await connection.fetch(SQL[f"groups_by_{by}"], workspace_id, address, limit, NAMED_MAX)
-    return [Duplicates(key=row["address"], count=row["contacts"], contacts=tuple(row["contact_ids"])) for row in rows]
+    items = tuple(
+        Duplicates(key=row["address"], count=row["contacts"], contacts=tuple(row["contact_ids"])) for row in rows
+    )
+    return Page(items, None, after.total if after else await _total(connection, workspace_id, by))
 
 
-async def _pairs(
-    connection: AnyConnection, workspace_id: UUID, _by: By, after: After | None, limit: int
-) -> Sequence[Duplicates]:
-    rows = await connection.fetch(SQL["pairs"], workspace_id, *_place(after), limit)
-    return [_likely(row, row["first_id"], row["second_id"]) for row in rows]
+async def _likely_page(
+    connection: AnyConnection, workspace_id: UUID, after: After | None, limit: int, min_score: float | None
+) -> Page:
+    if min_score is None:
+        min_score = shown_from((await _total(connection, workspace_id, CANDIDATES)).count)
+    rows = await connection.fetch(SQL["pairs"], workspace_id, *_place(after), limit, min_score)
+    full = await connection.fetchval(SQL["full_blocks"], workspace_id)
+    if after is not None:
+        total = after.total
+    elif min_score <= THRESHOLD:
+        total = await _total(connection, workspace_id, LIKELY)
+    else:
+        count = await connection.fetchval(SQL["likely_total"], workspace_id, min_score, COUNTED_MAX)
+        total = Total(count, count < COUNTED_MAX)
+    items = tuple(_likely(row, row["first_id"], row["second_id"]) for row in rows)
+    return Page(items, None, total, full, min_score)
+
+
+async def _total(connection: AnyConnection, workspace_id: UUID, name: str) -> Total:
+    return Total(await connection.fetchval(SQL["total"], workspace_id, name), exact=True)
 
 
 async def _pair(connection: AnyConnection, workspace_id: UUID, key: str) -> Duplicates:

@@ -31,7 +31,7 @@ LIMIT $3
 -- The likeliest first, behind a place in that order.
 SELECT p.first_id, p.second_id, p.score, p.evidence
 FROM rm_duplicate.likely_pair AS p
-WHERE p.workspace_id = $1 AND NOT p.dismissed
+WHERE p.workspace_id = $1 AND NOT p.dismissed AND p.score >= $6
     AND ($2::double precision IS NULL OR (p.score, p.first_id, p.second_id) < ($2, $3::uuid, $4::uuid))
 ORDER BY p.score DESC, p.first_id DESC, p.second_id DESC
 LIMIT $5
@@ -40,6 +40,16 @@ LIMIT $5
 SELECT coalesce(sum(c.groups), 0)::bigint
 FROM rm_duplicate.duplicate_count AS c
 WHERE c.workspace_id = $1 AND c.found_by = $2
+
+-- likely_total --
+-- Those shown, of at most $3.
+SELECT count(*)
+FROM (
+    SELECT
+    FROM rm_duplicate.likely_pair AS p
+    WHERE p.workspace_id = $1 AND NOT p.dismissed AND p.score >= $2
+    LIMIT $3
+) AS shown
 
 -- full_blocks --
 SELECT count(*)

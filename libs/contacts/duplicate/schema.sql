@@ -90,7 +90,7 @@ CREATE TABLE duplicate_count (
     groups bigint NOT NULL,
     CONSTRAINT duplicate_count_pkey PRIMARY KEY (workspace_id, found_by)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE duplicate_count IS 'How many groups and pairs are shown. Moved by the same transaction as the rows.';
+COMMENT ON TABLE duplicate_count IS 'How many groups and pairs are not dismissed, and how many candidates are present. Moved by the same transaction as the rows.';
 
 -- Indexes that writing the read model itself needs, so that they are there from the first row on.
 CREATE INDEX candidate_email ON candidate (workspace_id, email, created_at, contact_id) WHERE email IS NOT NULL;

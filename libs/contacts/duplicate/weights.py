@@ -33,8 +33,8 @@ class Level(NamedTuple):
         return round(log2(self.m / self.u), 2)
 
 
-#: Pairs worth less than this many bits are not shown: about one in 250,000 pairs would have to be a match by chance.
-THRESHOLD: Final = 18.0
+#: Pairs worth less than this many bits are not kept.
+THRESHOLD: Final = 14.0
 
 LEVELS: Final = (
     Level("given_name", "same", 0.68, 0.008, "the same first name"),
@@ -71,3 +71,12 @@ LEVELS: Final = (
 #: same, only the weightiest of these counts; what the others add is taken off again as evidence of a `household`.
 HOUSEHOLD: Final[frozenset[Comparison]] = frozenset({"family_name", "phone", "street", "place"})
 HOUSEHOLD_SAYS: Final = "different first names: what a household shares counts once"
+
+
+def shown_from(contacts: int) -> float:
+    """The score from which on pairs are shown among so many contacts.
+
+    A contact is compared, in effect, with all others. That one of them agrees as well as this by chance is to be less
+    likely than not, so evidence has to outweigh odds of one to as many as there are.
+    """
+    return round(max(THRESHOLD, log2(max(1, contacts))), 2)

@@ -38,6 +38,10 @@ class DuplicatesQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which list of duplicates, and which part of it."""
 
     by: Annotated[By, msgspec.Meta(description="What they have in common.")] = "email"
+    min_score: Annotated[
+        Annotated[float, msgspec.Meta(ge=0, le=1_000)] | None,
+        msgspec.Meta(description="Of `likely`: only pairs with this score; by default it grows with the workspace."),
+    ] = None
     limit: Limit = 50
     cursor: Cursor = None
     min_position: MinPosition = None
@@ -74,14 +78,15 @@ async def list_duplicates(call: Call[Nothing, DuplicatesQuery, Nothing]) -> Answ
 
     Likely pairs come with the likeliest first, each with a score and the evidence it is made of: names with their short
     forms, misspelt or swapped, e-mails and phones that differ by a slip, addresses, days of birth (custom attributes
-    named like one). Who is compared is found by what two have in common; what more than 30 contacts have in common is
-    passed over. What was dismissed is not shown again.
+    named like one). The score is in bits: n bits outweigh odds of 2 to the power of n against it, so the more contacts
+    there are, the more is asked of a pair (`min_score`). Who is compared is found by what two have in common; what more
+    than 30 contacts have in common is passed over. What was dismissed is not shown again.
     """
     query = call.query
     position = await shown_position(call, query.min_position, DUPLICATE)
     try:
         page = await call.services.duplicate_queries.list(
-            call.caller.workspace_id, query.by, limit=query.limit, cursor=query.cursor
+            call.caller.workspace_id, query.by, limit=query.limit, cursor=query.cursor, min_score=query.min_score
         )
     except InvalidInput as refused:
         raise Malformed(Fault(refused.errors[0].reason, parameter="cursor")) from None

@@ -16,7 +16,7 @@ from contacts.duplicate.blocks import KINDS, keys_of
 from contacts.duplicate.model import Verdict, judge, says
 from contacts.duplicate.names import are_forms_of_one_name, parts, sound
 from contacts.duplicate.traits import NOTHING, Traits, traits_of
-from contacts.duplicate.weights import LEVELS, THRESHOLD
+from contacts.duplicate.weights import LEVELS, THRESHOLD, shown_from
 
 HOME: Final = {"street": "12 Main Street", "city": "Bern", "postcode": "3000"}
 
@@ -133,6 +133,12 @@ PAIRS: Final = {
         traits("John Smith", city="Leeds"),
         traits("John Smith", city="Leeds"),
         {"given_name": "same", "family_name": "same", "place": "close"},
+        True,
+    ),
+    "the same e-mail and nothing else": (
+        traits(email="office@example.com"),
+        traits(email="office@example.com"),
+        {"email": "same"},
         False,
     ),
     "colleagues with one phone": (
@@ -217,8 +223,8 @@ def test_the_levels_of_a_comparison_leave_nothing_over() -> None:
     assert len({(level.comparison, level.level) for level in LEVELS}) == len(LEVELS)
 
 
-def test_no_single_agreement_is_enough() -> None:
-    assert max(level.weight for level in LEVELS) < THRESHOLD
+def test_the_more_contacts_there_are_the_more_is_asked_of_a_pair() -> None:
+    assert [shown_from(contacts) for contacts in (0, 100, 16_384, 1_000_000)] == [THRESHOLD, THRESHOLD, 14.0, 19.93]
 
 
 @pytest.mark.parametrize(
