@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any, Final, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from contacts.contact import commands as c
 from contacts.contact.events import ChannelIdentity
@@ -26,6 +27,15 @@ ATTRIBUTES: Final[tuple[tuple[str, str, AttributeType, tuple[str, ...]], ...]] =
 STEP_MIN: Final = timedelta(days=1)
 
 
+#: Static lists, the most popular first.
+LISTS: Final = ("Customers", "Prospects", "Webinar", "Partners", "Trade fair", "Beta testers")
+#: How many of them one is on.
+LISTED: Final = (0, 0, 0, 1, 1, 2)
+TOPICS: Final = ("news", "offers", "product")
+#: How many of a hundred are somebody again who is a contact already.
+TWINS: Final = 0.03
+
+
 class Step(NamedTuple):
     """One command and when it happened."""
 
@@ -40,16 +50,24 @@ class Histories:
     def __init__(self, workspace_id: UUID, seed: int, start: datetime, days: int, series: str = "C") -> None:
         """`series` begins the external ids, which have to be others in every seeding of a workspace."""
         self._workspace_id = workspace_id
+        self._lists = [list_id(workspace_id, name) for name in LISTS for _ in range(len(LISTS) - LISTS.index(name))]
         self._people = People(seed)
         self._random = self._people.random
         self._start = start
         self._series = series
         self._days = days
+        # Apart, so that what is added to lives does not change the rest of them.
+        self._more = Random(f"{seed} more")
+        #: Some of those who were made before, with their ids.
+        self._known: list[tuple[Person, UUID]] = []
+        #: Contacts that are somebody again who is one already, each with that one.
+        self.twins: list[tuple[UUID, UUID]] = []
 
     def life(self, number: int) -> list[Step]:
         """The steps of contact `number` in the order of their times, all before the end."""
         person = self._people.person(number)
         contact_id = self._new_id(number)
+        person = self._maybe_again(person, contact_id)
         at = self._created_at()
         source = self._source()
         steps = [Step(at, self._create(contact_id, person, number, source), source)]
@@ -60,6 +78,22 @@ class Histories:
                 break
             steps.append(Step(at, command, "manual" if isinstance(command, c.DeleteContact) else "api"))
         return steps
+
+    def _maybe_again(self, person: Person, contact_id: UUID) -> Person:
+        """Some are entered a second time, hardly ever quite the same."""
+        if not self._known or self._more.random() > TWINS:
+            self._known.append((person, contact_id))
+            return person
+        first, first_id = self._more.choice(self._known[-1_000:])
+        self.twins.append((contact_id, first_id))
+        what = self._more.random()
+        if what < 0.45:
+            return first._replace(phone=person.phone, street=person.street)
+        if what < 0.7:
+            return first._replace(email=person.email)
+        return first._replace(
+            email=person.email, phone=person.phone, first_name=_misspelt(self._more, first.first_name)
+        )
 
     def _new_id(self, number: int) -> UUID:
         # As UUIDv7 has it, but out of the seed, so that a seeding that was cut short goes on with the same contacts.
@@ -94,6 +128,8 @@ class Histories:
             campaign_opt_in=chance() < 0.7,
             assignee=self._random.choice(ASSIGNEES) if chance() < 0.3 else None,
             attributes=self._attributes(),
+            lists=tuple(sorted({self._more.choice(self._lists) for _ in range(self._more.choice(LISTED))})),
+            categories=tuple(sorted(set(self._more.choices(TOPICS, (6, 3, 1), k=self._more.choice((0, 0, 1, 2)))))),
             tags=tuple(dict.fromkeys(self._people.tag() for _ in range(self._random.choice((0, 0, 1, 1, 2))))),
         )
         return c.CreateContact(
@@ -109,6 +145,9 @@ class Histories:
         if self._random.random() < 0.5:
             year, day = self._random.randint(1945, 2007), self._random.randrange(365)
             found["birthday"] = (datetime(year, 1, 1) + timedelta(days=day)).date().isoformat()  # noqa: DTZ001  # a day
+        if self._more.random() < 0.4:
+            # A few have very many.
+            found["points"] = int(10 * self._more.paretovariate(0.9)) % 1_000_000
         return found
 
     def _later(self, contact_id: UUID, person: Person, number: int) -> Iterator[c.ContactCommand]:
@@ -148,3 +187,14 @@ class Histories:
         if what == 4:
             return c.Details(attributes={"points": self._random.randrange(10_000)})
         return c.Details(assignee=self._random.choice(ASSIGNEES), campaign_opt_in=self._random.random() < 0.8)
+
+
+def list_id(workspace_id: UUID, name: str) -> UUID:
+    """The same in every seeding of a workspace."""
+    return uuid5(workspace_id, name)
+
+
+def _misspelt(random: Random, name: str) -> str:
+    """With two letters swapped."""
+    at = random.randrange(max(1, len(name) - 1))
+    return name[:at] + name[at : at + 2][::-1] + name[at + 2 :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,19 +18,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from contacts import errors
+from contacts.addresses import AddressKeys
 from contacts.catalog import CODEC
-from contacts.contact.handler import ContactRules
-from contacts.contact.state import CATEGORY, Contact
+from contacts.consent.record import CATEGORIES as FACTS
+from contacts.contact.state import CATEGORY as CONTACT
+from contacts.lists.commands import CreateList
+from contacts.lists.handler import ListHandler
+from contacts.lists.refusals import ListAlreadyExists
 from contacts.workspace.commands import DefineAttribute
 from contacts.workspace.directory import Workspaces
 from contacts.workspace.handler import WorkspaceHandler
 from eventstore.cipher import Keyring
-from eventstore.envelope import Metadata, Stream, StreamWrite, Write
-from eventstore.errors import DuplicateAppend
+from eventstore.envelope import Metadata, Write
+from eventstore.errors import DuplicateAppend, WrongExpectedVersion
 from eventstore.store import EventStore
+from rollbook.blocks import ACTOR, Block, Span, parts
 from rollbook.context import console, data_dir_option, fail, run, settings_of
 from rollbook.folder import DataFolder
-from rollbook.history import ATTRIBUTES, Histories, Step
+from rollbook.history import ATTRIBUTES, LISTS, Histories, list_id
 from servicekit.settings import parse_master_keys
 
 DEMO_CONTACTS: Final = 5_000
@@ -38,9 +43,6 @@ DEMO_DAYS: Final = 90
 DEMO_SEED: Final = 7
 #: Lives are made and written in blocks of so many contacts, so that a million need no more memory.
 BLOCK_CONTACTS: Final = 5_000
-#: Events of one write to the log; the bulk path commits so many at once.
-WRITE_EVENTS_MAX: Final = 1_000
-ACTOR: Final = "system:seed"
 
 
 @click.command()
@@ -49,21 +51,24 @@ ACTOR: Final = "system:seed"
     "--contacts", default=DEMO_CONTACTS, show_default=True, type=click.IntRange(1, 5_000_000), help="How many."
 )
 @click.option(
+    "--activities", default=0, show_default=True, type=click.IntRange(0, 100_000_000), help="What they do, in all."
+)
+@click.option(
     "--days", default=DEMO_DAYS, show_default=True, type=click.IntRange(1, 3650), help="How far back they go."
 )
 @click.option("--seed", "number", default=DEMO_SEED, show_default=True, help="The same number makes the same people.")
 @click.option("--workspace", type=click.UUID, help="Where to.  [dim]\\[default: the running stack's][/]")
-def seed(data_dir: Path | None, contacts: int, days: int, number: int, workspace: UUID | None) -> None:
+def seed(data_dir: Path | None, contacts: int, activities: int, days: int, number: int, workspace: UUID | None) -> None:
     """Fill a workspace with plausible contacts and their history, through the log.
 
-    Run again after it was cut short, it goes on where it stopped.
+    Run again after it was cut short, or interrupted with Ctrl-C, it goes on where it stopped.
     """
     settings = settings_of(data_dir, needed=["database_url", "master_key"])
     running = DataFolder(settings.data_dir).running()
     target = workspace or settings.bootstrap_workspace or (running.workspace if running else None)
     if target is None:
         fail("Which workspace? Give --workspace, or start a stack with `rollbook up`")
-    plan = Plan(target, contacts, days, number)
+    plan = Plan(target, contacts, days, number, activities)
     run(seed_contacts(settings.database_url, settings.master_key, plan, console))
 
 
@@ -74,10 +79,15 @@ class Plan(NamedTuple):
     contacts: int
     days: int
     seed: int
+    activities: int = 0
 
     @property
     def key(self) -> str:
-        return f"seed-{self.seed}-{self.contacts}-{self.days}"
+        return f"seed-{self.seed}-{self.contacts}-{self.days}" + (f"-{self.activities}" if self.activities else "")
+
+    def seed_of(self, first: int) -> int:
+        """Of the block that begins with a contact: every block can be made without the others."""
+        return self.seed if first == 0 else crc32(f"{self.seed}-{first}".encode()) << 8 | 1
 
     @property
     def series(self) -> str:
@@ -100,11 +110,12 @@ async def seed_contacts(database_url: str, master_key: str, plan: Plan, console:
             console.print(f"The {plan.contacts:,} contacts of seed {plan.seed} are there already.")
             return
         await _define_attributes(store, plan.workspace_id)
+        await _make_lists(store, plan.workspace_id)
         with _progress(console) as progress:
             task = progress.add_task("contacts", total=plan.contacts, events=0)
-            async for contacts, events in _write(store, plan):
-                progress.advance(task, contacts)
-                progress.update(task, events=progress.tasks[0].fields["events"] + events)
+            async for written in _write(store, plan):
+                progress.advance(task, written.contacts)
+                progress.update(task, events=progress.tasks[0].fields["events"] + written.events)
             spent = progress.tasks[0].elapsed or 0.0
             events = progress.tasks[0].fields["events"]
         console.print(
@@ -112,6 +123,13 @@ async def seed_contacts(database_url: str, master_key: str, plan: Plan, console:
         )
     finally:
         await store.close()
+
+
+class Written(NamedTuple):
+    """Of a seeding, since the last time it was told."""
+
+    contacts: int
+    events: int
 
 
 class _Rate(ProgressColumn):
@@ -139,23 +157,52 @@ async def _define_attributes(store: EventStore, workspace_id: UUID) -> None:
             fail(f"there is no workspace {workspace_id}")
 
 
-async def _write(store: EventStore, plan: Plan) -> AsyncIterator[tuple[int, int]]:
-    """Yields contacts and events written since the last time."""
+async def _write(store: EventStore, plan: Plan) -> AsyncIterator[Written]:
+    """Tells what was written since the last time, or had been written before."""
     started = await _started_at(store, plan)
-    start = started - timedelta(days=plan.days)
-    histories = Histories(plan.workspace_id, plan.seed, start, plan.days, plan.series)
+    span = Span(plan.workspace_id, started - timedelta(days=plan.days), plan.days)
+    keys = AddressKeys(store.keyring.hmac)
     for first in range(0, plan.contacts, BLOCK_CONTACTS):
         numbers = range(first, min(first + BLOCK_CONTACTS, plan.contacts))
-        writes = [write for number in numbers for write in writes_of(histories.life(number))]
-        writes.sort(key=lambda write: write.metadata.occurred_at or started)
+        done = f"{plan.key}-{first}-done"
+        if await store.find_idempotent(plan.workspace_id, done):
+            yield Written(len(numbers), 0)
+            continue
+        seed = plan.seed_of(first)
+        histories = Histories(plan.workspace_id, seed, span.start, plan.days, plan.series)
+        activities = plan.activities * numbers.stop // plan.contacts - plan.activities * first // plan.contacts
+        writes = Block(span, histories, str(seed), keys).writes(numbers, activities)
         for n, part in enumerate(parts(writes)):
-            new = sum(write.streams[0].expected_version == 0 for write in part)
-            keyed = [msgspec.structs.replace(part[0], idempotency_key=f"{plan.key}-{first}-{n}"), *part[1:]]
-            # A part that an interrupted run wrote already is passed over: it was one commit.
-            with suppress(DuplicateAppend):
-                await store.append_bulk(keyed)
-            yield new, sum(len(write.streams[0].events) for write in part)
+            new = sum(write.streams[0].stream.category == CONTACT and write.streams[0].new_subject for write in part)
+            await _append(store, part, f"{plan.key}-{first}-{n}")
+            yield Written(new, sum(len(stream.events) for write in part for stream in write.streams))
+        await store.append(Write(workspace_id=plan.workspace_id, streams=(), idempotency_key=done))
     await store.append(Write(workspace_id=plan.workspace_id, streams=(), idempotency_key=f"{plan.key}-done"))
+
+
+async def _append(store: EventStore, part: Sequence[Write], key: str) -> None:
+    """One commit. A part that an interrupted run wrote already is passed over."""
+    while part:
+        keyed = [msgspec.structs.replace(part[0], idempotency_key=key), *part[1:]]
+        try:
+            await store.append_bulk(keyed)
+        except DuplicateAppend:
+            return
+        except WrongExpectedVersion as conflict:
+            # Somebody of another block happens to have the same phone, of which something was said already.
+            if conflict.stream.category not in FACTS:
+                raise
+            part = [write for write in part if all(s.stream.id != conflict.stream.id for s in write.streams)]
+        else:
+            return
+
+
+async def _make_lists(store: EventStore, workspace_id: UUID) -> None:
+    handler = ListHandler(store)
+    for name in LISTS:
+        command = CreateList(workspace_id=workspace_id, list_id=list_id(workspace_id, name), name=name)
+        with suppress(ListAlreadyExists):
+            await handler.execute(command, metadata=Metadata(actor=ACTOR, source="manual"))
 
 
 async def _started_at(store: EventStore, plan: Plan) -> datetime:
@@ -165,49 +212,3 @@ async def _started_at(store: EventStore, plan: Plan) -> datetime:
         return (await store.append(write)).recorded_at
     except DuplicateAppend as begun:
         return begun.original.recorded_at
-
-
-def writes_of(steps: Iterable[Step]) -> Iterator[Write]:
-    """A life as writes to the log, with the versions and claims that the handler would have come to."""
-    rules = ContactRules()
-    contact: Contact | None = None
-    for at, command, source in steps:
-        contact = contact or rules.initial(command.contact_id)
-        events = tuple(rules.decide(command, contact))
-        if not events:
-            continue
-        after = contact
-        for event in events:
-            after = rules.evolve(after, event, at)
-        yield Write(
-            workspace_id=command.workspace_id,
-            streams=(
-                StreamWrite(
-                    stream=Stream(command.workspace_id, CATEGORY, command.contact_id),
-                    expected_version=contact.version,
-                    events=events,
-                    subject_id=command.contact_id,
-                    new_subject=contact.version == 0,
-                ),
-            ),
-            claims=tuple(rules.claims(contact, after)),
-            metadata=Metadata(actor=ACTOR, source=source, occurred_at=at),
-        )
-        contact = after
-
-
-def parts(writes: Iterable[Write]) -> Iterator[list[Write]]:
-    """In order, each part small enough for one commit and with no stream twice."""
-    part: list[Write] = []
-    streams: set[UUID] = set()
-    events = 0
-    for write in writes:
-        (stream_write,) = write.streams
-        if events + len(stream_write.events) > WRITE_EVENTS_MAX or stream_write.stream.id in streams:
-            yield part
-            part, streams, events = [], set(), 0
-        part.append(write)
-        streams.add(stream_write.stream.id)
-        events += len(stream_write.events)
-    if part:
-        yield part

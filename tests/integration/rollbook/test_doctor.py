@@ -22,11 +22,11 @@ from contacts.workspace.handler import WorkspaceHandler
 from eventstore.cipher import Keyring
 from eventstore.store import EventStore
 from rollbook import doctor
+from rollbook.blocks import lives
 from rollbook.embedded import binaries
 from rollbook.embedded.process import free_port
 from rollbook.folder import DataFolder
 from rollbook.history import Histories
-from rollbook.seed import writes_of
 from tests.support.waiting import until_sync
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -150,7 +150,7 @@ async def test_the_wrong_master_key_is_named(tmp_path: Path, monkeypatch: pytest
     store = await EventStore.open(database, codec=CODEC, keyring=Keyring.from_secret(bytes(32)), pool_size=2)
     handler = WorkspaceHandler(store, Workspaces(store))
     workspace = (await bootstrap(store, handler)).workspace_id
-    await store.append(next(writes_of(Histories(workspace, 7, NOW, days=90).life(0))))
+    await store.append(next(lives(Histories(workspace, 7, NOW, days=90).life(0)))[0])
     await store.close()
     monkeypatch.setenv("ROLLBOOK_API_PORT", str(free_port()))
     monkeypatch.setenv("ROLLBOOK_DATABASE_URL", database)
