@@ -134,6 +134,8 @@ class EventStore:
                 started = time.perf_counter()
                 appended = await self._copy(lane, chunk)
                 appender.announce(appended[-1].last_position)
+                for subject_id, wrapped in (row for command in chunk for row in command.key_rows):
+                    self._remember_key(subject_id, wrapped)  # what is written next is often about the same people
                 if self._observer is not None:
                     events = sum(command.event_count for command in chunk)
                     seconds = time.perf_counter() - started
