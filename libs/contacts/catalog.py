@@ -19,6 +19,7 @@ from contacts.history.projection import HistoryProjection
 from contacts.lists import events as lists
 from contacts.merge import events as merge
 from contacts.segment import events as segment
+from contacts.segment.projection import SegmentProjection
 from contacts.suppression import events as suppression
 from contacts.suppression.projection import SuppressionProjection
 from contacts.webhook import events as webhook
@@ -105,4 +106,5 @@ PROJECTIONS: Final[tuple[Projection, ...]] = (
     DuplicateProjection(),
     EngagementProjection(),
     WebhookProjection(),
+    SegmentProjection(),
 )

@@ -65,6 +65,7 @@ KEY_REUSED: Final = Kind("idempotency-key-reused", 422, "The idempotency key bel
 OVERLOADED: Final = Kind("overloaded", 429, "Too many requests are waiting")
 INTERNAL: Final = Kind("internal-error", 500, "The service failed")
 UNAVAILABLE: Final = Kind("unavailable", 503, "The database cannot be reached")
+KEYS_UNAVAILABLE: Final = Kind("keys-unavailable", 503, "The keys that tokens are signed with cannot be fetched")
 NOT_YET_VISIBLE: Final = Kind("not-yet-visible", 503, "The read model has not reached the wanted position")
 
 #: Refusal to problem type. A refusal of the domain that is missing here is a rule that forbids: `refused`, 422.
@@ -179,7 +180,7 @@ class Rejected(Exception):
 def problem_of(error: Exception) -> tuple[Problem, tuple[tuple[str, str], ...]]:
     """What to answer to `error`, and the headers that go with it. Whatever is not a refusal is an internal error."""
     if isinstance(error, Rejected):
-        return _problem(error.kind, str(error), error.faults), error.headers
+        return _problem(error.kind, str(error), error.faults), (*error.headers, *_headers(error.kind, error))
     if isinstance(error, UNREACHABLE):
         return _problem(UNAVAILABLE, "the database does not answer; try again later", ()), _headers(UNAVAILABLE, error)
     kind = KINDS.get(type(error), REFUSED if isinstance(error, domain.Refusal) else INTERNAL)

@@ -49,6 +49,7 @@ from contacts.workspace.bootstrap import bootstrap
 from contacts.workspace.directory import Workspaces
 from contacts.workspace.handler import WorkspaceHandler
 from contacts_api.metrics import AppendTimes
+from contacts_api.tokens import Tokens
 from eventstore.cipher import Keyring
 from eventstore.progress import Progress
 from eventstore.store import EventStore
@@ -81,6 +82,8 @@ class Services:
     settings: Settings
     store: EventStore
     workspaces: Workspaces
+    #: None where the installation takes API keys only.
+    tokens: Tokens | None
     workspace_handler: WorkspaceHandler
     contact_handler: ContactHandler
     erasure_handler: ErasureHandler
@@ -155,6 +158,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             settings=settings,
             store=store,
             workspaces=workspaces,
+            tokens=Tokens(settings, workspaces) if settings.jwt_jwks else None,
             workspace_handler=workspace_handler,
             contact_handler=contact_handler,
             erasure_handler=ErasureHandler(store, components, facts, keys),

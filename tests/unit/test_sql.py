@@ -38,6 +38,9 @@ COMPOSED: Final = {
         "history/queries.sql:gather",
         "history/queries.sql:count",
         "history/queries.sql:sample",
+        "segment/projection.sql:recount",
+        "segment/queries.sql:matching",
+        "segment/queries.sql:count_matching",
     )
 }
 
@@ -92,6 +95,12 @@ async def test_every_composition_of_a_list_fits_the_schema(connection: asyncpg.C
             for statement, values in (listing.counting(), listing.sampling()):
                 prepared = await connection.prepare(statement)
                 assert len(prepared.get_parameters()) == 1 + len(values)
+
+
+@pytest.mark.parametrize("name", ["projection.sql:recount", "queries.sql:matching", "queries.sql:count_matching"])
+async def test_every_composition_of_a_segment_fits_the_schema(connection: asyncpg.Connection, name: str) -> None:
+    file, _, statement = name.partition(":")
+    await connection.prepare(load("contacts.segment", file)[statement].format(condition="c.country = 'DE'"))
 
 
 def lists() -> Iterator[tuple[Listing, After | None]]:

@@ -1,4 +1,4 @@
-"""Which segments a filter refers to, found in the filter as it was sent. Judges nothing else about it."""
+"""Which segments and lists a filter refers to, found in it as it was sent. Judges nothing else about it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from uuid import UUID
 
 def referenced(filter_: Any) -> frozenset[UUID]:
     """Ids in `{"segment": …}` leaves, at any depth. What is no filter refers to nothing."""
-    return frozenset(_references(filter_))
+    return frozenset(_references(filter_, "segment"))
 
 
-def _references(filter_: Any) -> Iterator[UUID]:
+def listed(filter_: Any) -> frozenset[UUID]:
+    """The same of `{"list": …}`."""
+    return frozenset(_references(filter_, "list"))
+
+
+def _references(filter_: Any, kind: str) -> Iterator[UUID]:
     # No recursion: what was sent may be nested deeper than any filter.
     waiting = [filter_]
     while waiting:
@@ -23,6 +28,6 @@ def _references(filter_: Any) -> Iterator[UUID]:
             waiting += group if isinstance(group, list) else []
         waiting.append(node.get("not"))
         try:
-            yield UUID(node.get("segment"))
+            yield UUID(node.get(kind))
         except (TypeError, ValueError, AttributeError):
             continue

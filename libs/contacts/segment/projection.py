@@ -1,0 +1,160 @@
+"""Keeps the segment read model: definitions, who entered and left when and why, and what time will change next.
+
+It is a fold of other read models as well as of the log: what contacts, their activity and their engagement were at each
+position is read from `history`, `activity` and `engagement`, once these have come as far as the events at hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from importlib.resources import files
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from contacts.engagement.projection import EngagementProjection
+from contacts.history.projection import HistoryProjection
+from contacts.segment.defining import TYPES, define, load_kept
+from contacts.segment.forgetting import forget_erased
+from contacts.segment.kept import Kept, Remembered
+from contacts.segment.lives import FAR_REACHING, SQL, Wanted, concerned, load_lives
+from contacts.segment.membership import live
+from contacts.segment.recounting import empty, recount
+from contacts.segment.writing import Writing
+from eventstore.projection import Projection
+
+if TYPE_CHECKING:
+    from eventstore.envelope import RecordedEvent
+    from eventstore.projection import Connection
+
+    Events = Sequence[RecordedEvent[Any]]
+
+SOURCES: Final = ("history", "activity", "engagement")
+#: Shorter than a lease: what is late longer than that is tried again from the start.
+WAIT_MAX_S: Final = 5.0
+POLL_S: Final = 0.005
+#: Contacts whose time has come that are looked at together, and in one transaction of the clock.
+DUE_MAX: Final = 2_000
+PASSED_MAX: Final = 20_000
+
+
+class SourcesBehind(OSError):
+    """The read models that membership is made of are not as far as the events at hand. Tried again, never skipped."""
+
+
+class SegmentProjection(Projection):
+    """Rows of `segment`, `definition`, `membership`, `watch` and `change`. An erased contact has no membership."""
+
+    name = "segment"
+    version = 1
+    types = HistoryProjection.types | EngagementProjection.types | TYPES | {"activity.recorded"}
+    schema_sql = files("contacts.segment").joinpath("schema.sql").read_text(encoding="utf-8")
+    index_sql = files("contacts.segment").joinpath("indexes.sql").read_text(encoding="utf-8")
+
+    def __init__(self) -> None:
+        self._remembered = Remembered()
+
+    def key(self, event: RecordedEvent[Any]) -> UUID:
+        """The stream. Said here anew, which keeps the lane in its order: members depend on many streams."""
+        return event.stream_id
+
+    async def apply(self, connection: Connection, events: Events, *, fresh: bool) -> None:
+        await _wait_for_sources(connection, events[0].lane, events[-1].position)
+        for run in _runs(events):
+            if run[0].type in TYPES:
+                await self._define(connection, run[0])
+            else:
+                await self._happen(connection, run)
+
+    async def pass_time(self, connection: Connection, lane: int, position: int, until: datetime) -> bool:
+        """Moves those whom time alone moves up to an instant, or many of them; answers whether that was all.
+
+        `position` is the last that was applied, and no event that comes later is of before `until`.
+        """
+        bound = await connection.fetchval(SQL["bound"], lane, until, PASSED_MAX)
+        await self._pass_time(connection, lane, position, until if bound is None else bound, {})
+        return bound is None
+
+    async def _pass_time(
+        self, connection: Connection, lane: int, position: int, until: datetime, but: Wanted
+    ) -> None:  # fmt: skip
+        after = UUID(int=0)
+        while due := await connection.fetch(SQL["due"], lane, until, list(but), after, DUE_MAX):
+            after = due[-1]["contact_id"]
+            wanted = {row["contact_id"]: row["workspace_id"] for row in due}
+            kept = await load_kept(connection, wanted.values(), self._remembered)
+            await _live(connection, lane, wanted, kept, (), position, until)
+
+    async def _happen(self, connection: Connection, events: Events) -> None:
+        """Events that change contacts, while every definition stays what it is."""
+        workspaces = {event.workspace_id for event in events}
+        if any(event.category in FAR_REACHING for event in events):
+            workspaces |= {row["workspace_id"] for row in await connection.fetch(SQL["all_scopes"])}
+        kept = await load_kept(connection, workspaces, self._remembered)
+        await forget_erased(connection, events, kept)
+        wanted = await concerned(connection, events, kept) if kept else {}
+        lane, last = events[0].lane, events[-1]
+        await self._pass_time(connection, lane, last.position, last.recorded_at, wanted)
+        await _live(connection, lane, wanted, kept, events, last.position, last.recorded_at)
+
+    async def _define(self, connection: Connection, event: RecordedEvent[Any]) -> None:
+        """An event after which segments may mean something else, or be called otherwise."""
+        await self._pass_time(connection, event.lane, event.position, event.recorded_at, {})
+        before = (await load_kept(connection, [event.workspace_id], self._remembered)).get(event.workspace_id)
+        await define(connection, event)
+        after = (await load_kept(connection, [event.workspace_id], self._remembered)).get(event.workspace_id)
+        if event.type == "segment.archived":
+            await empty(connection, event)
+        elif after is not None and (concerned := _meaning_changed(event, before, after)):
+            await recount(connection, event, after, concerned)
+        elif event.type == "workspace.settings_changed":
+            # It may have moved contacts beyond the limit of the plan, or back.
+            await self._happen(connection, [event])
+
+
+def _meaning_changed(event: RecordedEvent[Any], before: Kept | None, after: Kept) -> Collection[UUID]:
+    """The segments of which other contacts may be members now."""
+    if event.type in ("segment.created", "segment.redefined", "segment.restored"):
+        return after.concerned_by(event.stream_id)
+    # Days and local times are the workspace's.
+    return after.segments.keys() if before is not None and before.time_zone != after.time_zone else ()
+
+
+def _runs(events: Events) -> Iterator[Events]:
+    """Events that define something one by one, all others as they come between them."""
+    for defines, run in groupby(events, lambda event: event.type in TYPES):
+        if defines:
+            yield from ([event] for event in run)
+        else:
+            yield list(run)
+
+
+async def _live(
+    connection: Connection, lane: int, wanted: Wanted, kept: Mapping[UUID, Kept], events: Events, upto: int,
+    until: datetime,
+) -> None:  # fmt: skip
+    """What happens to contacts in a run of events and by time, as rows."""
+    if not wanted:
+        return
+    writing = Writing(lane)
+    for life in await load_lives(connection, wanted, kept, events, upto):
+        of = kept[life.workspace_id]
+        flips = dict(life.flips)
+        writing.changed(life.workspace_id, live(life, of, until), of.lists)
+        writing.watched(life.workspace_id, life.contact_id, flips, life.flips)
+    await writing.write(connection)
+
+
+async def _wait_for_sources(connection: Connection, lane: int, position: int) -> None:
+    """Raises SourcesBehind where one of them does not come to `position` in time."""
+    deadline = time.monotonic() + WAIT_MAX_S
+    while True:
+        rows = await connection.fetch(SQL["reached"], lane, SOURCES)
+        if len(rows) == len(SOURCES) and all(row["position"] >= position for row in rows):
+            return
+        if time.monotonic() > deadline:
+            raise SourcesBehind
+        await asyncio.sleep(POLL_S)
