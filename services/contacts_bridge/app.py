@@ -1,4 +1,4 @@
-"""The bridge process put together: the log, the relay, webhooks, figures, and an orderly end."""
+"""The bridge process put together: the log, the relay, the inbox, webhooks, figures, and an orderly end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from contacts.catalog import CODEC
 from contacts.errors import WorkspaceNotFound
 from contacts.workspace.directory import Workspaces
 from contacts_bridge.definitions import events_stream
+from contacts_bridge.inbox.metrics import InboxFigures
+from contacts_bridge.inbox.process import run_inbox
 from contacts_bridge.metrics import Figures
 from contacts_bridge.opening import open_patiently
 from contacts_bridge.relay import Relay
@@ -31,7 +33,7 @@ async def main(settings: Settings, stop: Stop) -> None:
     store = await open_log(settings, stop)
     if store is None:
         return
-    figures = Figures()
+    figures, inbox_figures = Figures(), InboxFigures()
     signals = LogSignals(store.connect)
     asks_for_values = wants_values(Workspaces(store))
     relay = Relay(
@@ -48,12 +50,14 @@ async def main(settings: Settings, stop: Stop) -> None:
     async def relay_ready() -> str | None:
         return figures.ready(settings.lag_limit_s)
 
+    async def inbox_ready() -> str | None:
+        return inbox_figures.reason
+
     async def database_ready() -> str | None:
         return await connect.database_ready(store.pool)
 
-    endpoint = Endpoint(
-        settings.metrics_host, settings.metrics_port, {"relay": relay_ready, "database": database_ready}
-    )
+    checks = {"relay": relay_ready, "inbox": inbox_ready, "database": database_ready}
+    endpoint = Endpoint(settings.metrics_host, settings.metrics_port, checks)
     if settings.metrics_port:
         await endpoint.start()
     try:
@@ -63,6 +67,7 @@ async def main(settings: Settings, stop: Stop) -> None:
                 relay.run(),
                 figures.watch_lag(store, relay),
                 run_webhooks(settings, store, signals, asks_for_values),
+                run_inbox(settings, inbox_figures),
             )
             tasks = [group.create_task(work) for work in works]
             group.create_task(_cancel_on(stop, tasks))

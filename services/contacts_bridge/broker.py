@@ -31,7 +31,9 @@ CLOSE_TIMEOUT_S: Final = 0.5
 WRONG_LAST_SEQUENCE: Final = 10071
 DUPLICATE_IN_BATCH: Final = 10201
 STREAM_NOT_FOUND: Final = 10059
+CONSUMER_NOT_FOUND: Final = 10014
 MESSAGE_NOT_FOUND: Final = 10037
+NOTHING_TO_DELETE: Final = 10057
 NO_ROOM: Final = 10047
 
 
@@ -84,7 +86,9 @@ class Broker:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._client.close()
 
-    async def publish(self, subject: str, payload: bytes, *, reply: str = "", headers: dict[str, str]) -> None:
+    async def publish(
+        self, subject: str, payload: bytes, *, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
         """Hands a message to the connection; whether it arrived is not known. Raises BrokerUnavailable."""
         try:
             await self._client.publish(subject, payload, reply=reply, headers=headers)

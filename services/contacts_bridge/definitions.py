@@ -1,4 +1,4 @@
-"""The JetStream streams of Rollbook as code: what each must look like, created and brought up to date at the start."""
+"""The streams and consumers of Rollbook as code: what each must look like, put right and compared at the start."""
 
 from __future__ import annotations
 
@@ -8,18 +8,37 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from contacts_bridge.broker import NO_ROOM, STREAM_NOT_FOUND, Broker
-from contacts_bridge.errors import BrokerRefusal, BrokerTooOld, StreamMismatch
+from contacts_bridge.broker import CONSUMER_NOT_FOUND, NO_ROOM, STREAM_NOT_FOUND, Broker
+from contacts_bridge.errors import BrokerRefusal, BrokerTooOld, ConsumerMismatch, StreamMismatch
 
 log = structlog.get_logger(__name__)
 
 EVENTS: Final = "ROLLBOOK_EVENTS"
 EVENTS_SUBJECTS: Final = "rollbook.events.v1.>"
+INBOX: Final = "ROLLBOOK_INBOX"
+INBOX_PREFIX: Final = "rollbook.inbox.v1"
+DEAD: Final = "ROLLBOOK_DEAD"
+DEAD_PREFIX: Final = "rollbook.dead.v1"
+HELD: Final = "ROLLBOOK_HELD"
+HELD_PREFIX: Final = "rollbook.held.v1"
+INGEST: Final = "rollbook_ingest"
+"""The durable consumer of the inbox, shared by all bridges."""
+MATCHING: Final = "rollbook_matching"
+"""The durable consumer of what waits for a contact."""
 OLDEST_SERVER: Final = (2, 12)
 """First nats-server with atomic batches, which the relay publishes in."""
 
 EVENTS_BYTES: Final = 4 << 30
 """Room for some five million events; an operator may give the stream more or less (`nats stream edit`)."""
+
+INBOX_BYTES: Final = 4 << 30
+"""Room for what was not read yet. When it is full, senders are refused instead of messages dropped."""
+DEAD_BYTES: Final = 1 << 30
+HELD_BYTES: Final = 1 << 30
+HELD_DAYS: Final = 30
+"""Whoever has not become a contact by then never will, and what is held of them is personal data of a stranger."""
+ACK_WAIT_S: Final = 60
+ACKS_PENDING_MAX: Final = 10_000
 
 _SECOND_NS: Final = 1_000_000_000
 _SMALLEST_BYTES: Final = 64 << 20
@@ -59,6 +78,109 @@ def events_stream(*, max_bytes: int = EVENTS_BYTES, replicas: int = 1) -> Stream
         },
         initial={"max_bytes": max_bytes, "num_replicas": replicas, "compression": "s2"},
     )
+
+
+def inbox_stream(*, max_bytes: int = INBOX_BYTES, replicas: int = 1) -> StreamDefinition:
+    """What other services send in, until it is recorded: a message leaves when it is acknowledged."""
+    return StreamDefinition(
+        name=INBOX,
+        subjects=(f"{INBOX_PREFIX}.>",),
+        fixed={"storage": "file", "retention": "workqueue"},
+        managed={
+            # Never the oldest: that is what nobody has read yet.
+            "discard": "new",
+            "max_age": 0,
+            "max_msgs": -1,
+            "max_msgs_per_subject": -1,
+            "duplicate_window": 120 * _SECOND_NS,
+        },
+        initial={"max_bytes": max_bytes, "num_replicas": replicas, "compression": "s2"},
+    )
+
+
+def dead_stream(*, max_bytes: int = DEAD_BYTES, replicas: int = 1) -> StreamDefinition:
+    """What could not be recorded, with the reason; every letter has a subject of its own, so none is there twice."""
+    return StreamDefinition(
+        name=DEAD,
+        subjects=(f"{DEAD_PREFIX}.>",),
+        fixed={"storage": "file", "retention": "limits"},
+        managed={"discard": "new", "max_age": 0, "max_msgs": -1, "max_msgs_per_subject": 1, "allow_direct": True},
+        initial={"max_bytes": max_bytes, "num_replicas": replicas, "compression": "s2"},
+    )
+
+
+def held_stream(*, max_bytes: int = HELD_BYTES, replicas: int = 1) -> StreamDefinition:
+    """What strangers did, until there is a contact for it."""
+    return StreamDefinition(
+        name=HELD,
+        subjects=(f"{HELD_PREFIX}.>",),
+        fixed={"storage": "file", "retention": "workqueue"},
+        managed={
+            "discard": "new",
+            "max_age": HELD_DAYS * 86_400 * _SECOND_NS,
+            "max_msgs": -1,
+            "max_msgs_per_subject": 1,
+        },
+        initial={"max_bytes": max_bytes, "num_replicas": replicas, "compression": "s2"},
+    )
+
+
+class ConsumerDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """A durable consumer as this code needs it, in the words of the JetStream API."""
+
+    stream: str
+    name: str
+    #: Set for good when the consumer is created; another value in an existing one is an error.
+    fixed: Mapping[str, Any]
+    #: Put right at every start.
+    managed: Mapping[str, Any]
+
+
+def ingest_consumer() -> ConsumerDefinition:
+    """Gives out the inbox. Deliveries have no limit: after one, JetStream would hide a message without a word."""
+    return _pull_consumer(INBOX, INGEST, ack_wait_s=ACK_WAIT_S)
+
+
+def matching_consumer() -> ConsumerDefinition:
+    """Gives out what is held, again and again."""
+    return _pull_consumer(HELD, MATCHING, ack_wait_s=ACK_WAIT_S)
+
+
+def _pull_consumer(stream: str, name: str, *, ack_wait_s: int) -> ConsumerDefinition:
+    return ConsumerDefinition(
+        stream=stream,
+        name=name,
+        fixed={"ack_policy": "explicit", "deliver_policy": "all", "replay_policy": "instant"},
+        managed={
+            "ack_wait": ack_wait_s * _SECOND_NS,
+            "max_deliver": -1,
+            "max_ack_pending": ACKS_PENDING_MAX,
+            "max_waiting": 512,
+        },
+    )
+
+
+async def ensure_consumer(broker: Broker, wanted: ConsumerDefinition) -> None:
+    """Creates the consumer or brings it up to date; idempotent, and safe to run from two processes at once.
+
+    Raises ConsumerMismatch, BrokerUnavailable, BrokerRefusal.
+    """
+    try:
+        found = (await broker.api(f"CONSUMER.INFO.{wanted.stream}.{wanted.name}"))["config"]
+    except BrokerRefusal as refusal:
+        if refusal.code != CONSUMER_NOT_FOUND:
+            raise
+        found = {}
+    wrong = {key: found[key] for key, value in wanted.fixed.items() if key in found and found[key] != value}
+    if wrong:
+        raise ConsumerMismatch(f"consumer {wanted.name} cannot serve: it has {wrong}")
+    changes = {key: value for key, value in wanted.managed.items() if found.get(key) != value}
+    if found and not changes:
+        return
+    config = {**wanted.fixed, **found, **wanted.managed, "durable_name": wanted.name, "name": wanted.name}
+    body = {"stream_name": wanted.stream, "config": config}
+    await broker.api(f"CONSUMER.CREATE.{wanted.stream}.{wanted.name}", body)
+    log.info("consumer is as it must be", stream_name=wanted.stream, consumer=wanted.name, setting=sorted(changes))
 
 
 async def ensure_stream(broker: Broker, wanted: StreamDefinition) -> None:

@@ -27,6 +27,10 @@ class StreamMismatch(BridgeError):
     """A stream exists with settings that cannot be changed in place; an operator has to decide."""
 
 
+class ConsumerMismatch(BridgeError):
+    """A consumer exists with settings that cannot be changed in place; an operator has to decide."""
+
+
 class Fenced(BridgeError):
     """The stream is not where this relay left it: another relay wrote, or a tail was lost. Nothing was stored."""
 

@@ -38,7 +38,7 @@ def parse_data(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     try:
         typed = msgspec.convert(plain, data_type(kind))
     except msgspec.ValidationError as error:
-        raise InvalidInput([_fault_of(str(error))]) from None
+        raise InvalidInput([fault_of(str(error), "/data")]) from None
     fields: dict[str, Any] = msgspec.to_builtins(typed)
     for name, parser in _PARSERS.items():
         if isinstance(fields.get(name), str):
@@ -131,12 +131,12 @@ _FIELD: Final = re.compile(r"^Object (?P<how>missing required|contains unknown) 
 _INSTANT: Final = "an RFC 3339 instant, like 2026-01-31T12:00:00Z"
 
 
-def _fault_of(message: str) -> InvalidField:
-    """msgspec says what it expected, and where as `$.items[0].price`."""
+def fault_of(message: str, base: str = "") -> InvalidField:
+    """What msgspec says of the value at `base`: it names what it expected, and where as `$.items[0].price`."""
     match = _MESSAGE.match(message)
     # Of a member of an object it does not say which.
     what, path = (match["what"], (match["path"] or "").replace("[...]", "")) if match else (message, "")
-    place = "/data" + "".join(f"/{_escaped(name or index)}" for name, index in _STEP.findall(path))
+    place = base + "".join(f"/{_escaped(name or index)}" for name, index in _STEP.findall(path))
     if field := _FIELD.match(what):
         place = f"{place}/{_escaped(field['field'])}"
         if field["how"] == "contains unknown":

@@ -15,7 +15,8 @@ EVENTS: Final = "ROLLBOOK_EVENTS"
 SEGMENTS: Final = "ROLLBOOK_SEGMENTS"
 INBOX: Final = "ROLLBOOK_INBOX"
 DEAD: Final = "ROLLBOOK_DEAD"
-STREAMS: Final = (EVENTS, SEGMENTS, INBOX, DEAD)
+HELD: Final = "ROLLBOOK_HELD"
+STREAMS: Final = (EVENTS, SEGMENTS, INBOX, DEAD, HELD)
 #: Has every permission, to look after streams; what `stack.json` holds.
 OPERATOR: Final = "rollbook"
 
@@ -45,6 +46,7 @@ BRIDGE: Final = User(
         "rollbook.segments.v1.>",
         "rollbook.inbox.v1.>",
         "rollbook.dead.v1.>",
+        "rollbook.held.v1.>",
         "$JS.API.INFO",
         # Made and brought up to date, never deleted, purged or restored.
         *(f"$JS.API.STREAM.{verb}.{name}" for name in STREAMS for verb in ("INFO", "CREATE", "UPDATE", "MSG.GET")),
@@ -52,7 +54,7 @@ BRIDGE: Final = User(
         f"$JS.API.STREAM.MSG.DELETE.{DEAD}",
         *(
             f"$JS.API.CONSUMER.{verb}.{name}{rest}"
-            for name in (INBOX, DEAD)
+            for name in (INBOX, DEAD, HELD)
             for verb, rest in (
                 ("CREATE", ".>"),
                 ("DURABLE.CREATE", ".*"),
@@ -63,6 +65,7 @@ BRIDGE: Final = User(
         ),
         f"$JS.ACK.{INBOX}.>",
         f"$JS.ACK.{DEAD}.>",
+        f"$JS.ACK.{HELD}.>",
     ),
     subscribe=("_INBOX_bridge.>",),
 )
