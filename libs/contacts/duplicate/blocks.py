@@ -30,6 +30,7 @@ KINDS: Final = (
 )
 #: A key of each of `KINDS`; None where the contact lacks what it is made of.
 Keys: TypeAlias = tuple[int | None, ...]
+NO_KEYS: Final[Keys] = (None,) * len(KINDS)
 
 
 def keys_of(traits: Traits) -> Keys:

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from contacts.contact.state import Contact
+from contacts.duplicate.blocks import NO_KEYS, Keys, keys_of
 from contacts.duplicate.traits import Traits, is_birth_key, traits_of
 
 if TYPE_CHECKING:
@@ -24,20 +25,23 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     #: What there is to compare; None where it was no present profile, or is none.
     before: Traits | None
     after: Traits | None
+    #: The blocks of either.
+    left: Keys
+    joined: Keys
     #: What is kept; None where it is erased, or another one stands for it.
     kept: Contact | None
 
 
 def change_of(touched: Touched) -> Change:
-    before, after = touched.before, touched.after if touched.visible else None
-    return Change(
-        touched.workspace_id,
-        touched.after.id,
-        before is None,
-        None if before is None or before.deleted else traits_of(before),
-        None if after is None or after.deleted else traits_of(after),
-        after,
-    )
+    kept = touched.after if touched.visible else None
+    before, after = _traits(touched.before), _traits(kept)
+    left = NO_KEYS if before is None else keys_of(before)
+    joined = left if before == after else NO_KEYS if after is None else keys_of(after)
+    return Change(touched.workspace_id, touched.after.id, touched.before is None, before, after, left, joined, kept)
+
+
+def _traits(contact: Contact | None) -> Traits | None:
+    return None if contact is None or contact.deleted else traits_of(contact)
 
 
 def reduced(contact: Contact) -> Contact:

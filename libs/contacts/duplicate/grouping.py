@@ -1,9 +1,9 @@
-"""Keeps the groups of contacts that have one e-mail or phone: counted anew wherever a batch touched an address."""
+"""Keeps the groups of contacts that have one e-mail or phone, moved wherever a batch touched an address."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -15,6 +15,9 @@ from eventstore.sql import load
 if TYPE_CHECKING:
     from eventstore.projection import Connection
 
+#: Contacts that make a group.
+GROUP_MIN: Final = 2
+
 SQL: Final = load("contacts.duplicate", "projection.sql")
 
 
@@ -23,15 +26,17 @@ async def regroup(
 ) -> Counter[tuple[UUID, str]]:
     """Brings the groups up to the candidates, which are written; answers how many more are shown, by kind."""
     moved: Counter[tuple[UUID, str]] = Counter()
-    touched: dict[AddressKind, set[str]] = {kind: set() for kind in ADDRESS_KINDS}
+    came: dict[AddressKind, Counter[str]] = {kind: Counter() for kind in ADDRESS_KINDS}
     for change in changes:
         for kind in ADDRESS_KINDS:
             before, after = address_of(change.before, kind), address_of(change.after, kind)
             if before != after:
-                touched[kind].update({before, after} - {""})
-    for kind, addresses in touched.items():
-        if addresses:
-            moved[workspace_id, kind] += await _recount(connection, workspace_id, kind, addresses, ids)
+                came[kind].update({after: 1})
+                came[kind].subtract({before: 1})
+    for kind, by_address in came.items():
+        by_address.pop("", None)
+        if by_address:
+            moved[workspace_id, kind] += await _recount(connection, workspace_id, kind, by_address, ids)
     return moved
 
 
@@ -43,22 +48,24 @@ def address_of(traits: Traits | None, kind: AddressKind) -> str:
 
 
 async def _recount(
-    connection: Connection, workspace_id: UUID, kind: AddressKind, addresses: set[str], ids: DismissalIds
+    connection: Connection, workspace_id: UUID, kind: AddressKind, came: Mapping[str, int], ids: DismissalIds
 ) -> int:
-    asked = sorted(addresses)
-    found = await connection.fetch(SQL["groups"], workspace_id, kind, asked)
-    before = {row["address"]: row for row in found}
-    counted = await connection.fetch(SQL[f"count_{kind}"], workspace_id, asked)
-    after: dict[str, int] = {row["address"]: row["contacts"] for row in counted}
+    """A group is moved by who came, however large it is; an address without one is had by one at most, and counted."""
+    rows = await connection.fetch(SQL[f"groups_by_{kind}"], workspace_id, sorted(came))
+    before = {row["address"]: row for row in rows if row["contacts"] is not None}
+    after = {
+        row["address"]: row["contacts"] + came[row["address"]] if row["address"] in before else row["found"]
+        for row in rows
+    }
     shown = 0
-    gone = [address for address in before if address not in after]
+    gone = [address for address in before if after[address] < GROUP_MIN]
     if gone:
         await connection.execute(SQL["drop_groups"], workspace_id, kind, gone)
         shown -= sum(not before[address]["dismissed"] for address in gone)
-    kept = [address for address in after if address not in before or before[address]["contacts"] != after[address]]
+    kept = [address for address in after if after[address] >= GROUP_MIN and (came[address] or address not in before)]
     if kept:
         dismissal_ids = [ids.of(workspace_id, kind, address) for address in kept]
         counts = [after[address] for address in kept]
-        rows = await connection.fetch(SQL["keep_groups"], workspace_id, kind, kept, counts, dismissal_ids)
-        shown += sum(not row["dismissed"] for row in rows if row["address"] not in before)
+        found = await connection.fetch(SQL["keep_groups"], workspace_id, kind, kept, counts, dismissal_ids)
+        shown += sum(not row["dismissed"] for row in found if row["address"] not in before)
     return shown

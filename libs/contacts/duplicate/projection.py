@@ -16,7 +16,7 @@ import msgspec
 
 from contacts.contact.state import CATEGORY as CONTACT
 from contacts.contact.state import Contact, evolve, initial
-from contacts.duplicate.blocks import KINDS, keys_of
+from contacts.duplicate.blocks import KINDS
 from contacts.duplicate.candidates import Change, change_of, reduced
 from contacts.duplicate.events import CATEGORY
 from contacts.duplicate.grouping import regroup
@@ -154,7 +154,7 @@ def _row(change: Change) -> tuple[object, ...]:
         contact.created_at,
         traits.mailbox or None,
         traits.number or None,
-        *keys_of(traits),
+        *change.joined,
         None if change.after is None else _encode(traits),
         _encode(contact),
     )

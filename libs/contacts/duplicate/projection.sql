@@ -42,23 +42,27 @@ DELETE FROM candidate AS c
 USING unnest($1::uuid[], $2::uuid[]) AS gone (workspace_id, contact_id)
 WHERE c.workspace_id = gone.workspace_id AND c.contact_id = gone.contact_id
 
--- count_email --
--- How many have each of some addresses, where it is more than one.
-SELECT k.address, n.contacts
+-- groups_by_email --
+-- Addresses with their groups; where there is none, with how many have one.
+SELECT k.address, g.contacts, g.dismissed, n.found
 FROM unnest($2::text[]) AS k (address)
-CROSS JOIN LATERAL (SELECT count(*) AS contacts FROM candidate AS c WHERE c.workspace_id = $1 AND c.email = k.address) AS n
-WHERE n.contacts > 1
+LEFT JOIN address_group AS g ON g.workspace_id = $1 AND g.address_kind = 'email' AND g.address = k.address
+CROSS JOIN LATERAL (
+    SELECT count(*) AS found
+    FROM candidate AS c
+    WHERE g.contacts IS NULL AND c.workspace_id = $1 AND c.email = k.address
+) AS n
 
--- count_phone --
-SELECT k.address, n.contacts
+-- groups_by_phone --
+-- Addresses with their groups; where there is none, with how many have one.
+SELECT k.address, g.contacts, g.dismissed, n.found
 FROM unnest($2::text[]) AS k (address)
-CROSS JOIN LATERAL (SELECT count(*) AS contacts FROM candidate AS c WHERE c.workspace_id = $1 AND c.phone = k.address) AS n
-WHERE n.contacts > 1
-
--- groups --
-SELECT g.address, g.contacts, g.dismissed
-FROM unnest($3::text[]) AS k (address)
-JOIN address_group AS g ON g.workspace_id = $1 AND g.address_kind = $2 AND g.address = k.address
+LEFT JOIN address_group AS g ON g.workspace_id = $1 AND g.address_kind = 'phone' AND g.address = k.address
+CROSS JOIN LATERAL (
+    SELECT count(*) AS found
+    FROM candidate AS c
+    WHERE g.contacts IS NULL AND c.workspace_id = $1 AND c.phone = k.address
+) AS n
 
 -- keep_groups --
 -- Answers those that are new.

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from contacts.duplicate.blocks import BLOCK_MAX, KINDS, keys_of
+from contacts.duplicate.blocks import BLOCK_MAX, KINDS, Keys
 from contacts.duplicate.candidates import Change
 from contacts.duplicate.keys import LIKELY, DismissalIds, pair_key, pair_of
 from contacts.duplicate.model import judge
@@ -64,9 +64,9 @@ class _Relating:
 
     async def take(self, changes: Sequence[Change]) -> None:
         """Finds the pairs of some of those who changed, and of the blocks that they made full or no longer full."""
-        joined = {change.contact_id: set(_blocks(change.after)) for change in changes}
+        joined = {change.contact_id: list(_blocks(change.joined)) for change in changes}
         touched = {block for blocks in joined.values() for block in blocks}
-        touched.update(block for change in changes for block in _blocks(change.before))
+        touched.update(block for change in changes for block in _blocks(change.left))
         if not touched:
             return
         members = await self._members(touched, BLOCK_MAX + 1)
@@ -134,9 +134,8 @@ class _Relating:
                 yield first, second, verdict.score, _encode(verdict.evidence), dismissal_id
 
 
-def _blocks(traits: Traits | None) -> Iterator[Block]:
-    if traits is not None:
-        yield from ((kind, key) for kind, key in zip(KINDS, keys_of(traits), strict=True) if key is not None)
+def _blocks(keys: Keys) -> Iterator[Block]:
+    return ((kind, key) for kind, key in zip(KINDS, keys, strict=True) if key is not None)
 
 
 def _shared(first: Sequence[int | None], second: Sequence[int | None]) -> Iterator[Block]:
