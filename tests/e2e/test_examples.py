@@ -1,0 +1,75 @@
+"""The examples for integrators, run against the real stack as an integrator would run them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from rollbook.folder import Running
+from tests.support import servers
+from tests.support.examples import FOLDER, LANGUAGES, Following, Program, program, run, surroundings, written
+from tests.support.stack import Api, Up
+from tests.support.waiting import until_sync
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    folder = servers.scratch_folder()
+    up = Up(folder / "data")
+    yield up.ready()
+    up.stop()
+    servers.remove_folder(folder)
+
+
+@pytest.fixture(params=LANGUAGES)
+def language(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def example(language: str, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    return program(language, tmp_path_factory.getbasetemp())
+
+
+def test_a_consumer_gets_every_event_once_also_after_a_restart(
+    running: Running, example: Program, tmp_path: Path, language: str
+) -> None:
+    environment = surroundings(running, CONSUMER=f"{language}-{uuid4().hex[:6]}")
+    made: list[str] = []
+
+    def seen() -> bool:
+        return set(made) <= {event["subject"] for event in written(tmp_path / "events")}
+
+    with Api(running) as api:
+        for _ in range(2):
+            following = Following(example("consumer"), environment, tmp_path / "events")
+            made += [api.post("/v1/contacts", {"email": f"{uuid4().hex}@example.org"})["id"] for _ in range(3)]
+            until_sync(seen, timeout_s=20, what="the consumer has seen the contacts")
+            following.stop()
+    found = [event for event in written(tmp_path / "events") if event["type"] == "rollbook.contact.created.v1"]
+    assert [event["subject"] for event in found if event["subject"] in made] == made
+
+
+def test_may_send_is_asked(running: Running, example: Program) -> None:
+    yes, no = (f"{uuid4().hex}@example.org" for _ in range(2))
+    with Api(running) as api:
+        api.post("/v1/suppressions", {"channel": "email", "address": no, "reason": "asked"})
+    asked = run([*example("may_send"), "email", yes, no], surroundings(running))
+    assert (asked.returncode, asked.stdout) == (1, f"{yes}: yes\n{no}: no, blacklisted\n"), asked.stderr
+    refused = run([*example("may_send"), "email", yes], surroundings(running, ROLLBOOK_KEY="rbk_wrong"))
+    assert refused.returncode == 2
+    assert "No valid credentials" in refused.stderr
+
+
+def test_the_typescript_lock_names_no_place_to_install_from() -> None:
+    folder = FOLDER / "typescript"
+    assert "http" not in (folder / "package-lock.json").read_text().replace("https://opencollective.com", "")
+    wanted = json.loads((folder / "package.json").read_text())
+    pinned = wanted["dependencies"] | wanted["devDependencies"]
+    assert all(version[0].isdigit() for version in pinned.values()), "versions are pinned"
+    assert not (folder / "node_modules").exists() or shutil.which("npm")
