@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import inspect
@@ -57,9 +58,19 @@ def load(environment: Mapping[str, str] | None = None, *, needed: Collection[str
                 problems.append(f"{field.variable} is not set: give {field.wanted}{_or_file(field)}")
         except ValueError as error:
             problems.append(str(error))
+    problems += _missing_beside(values)
     if problems:
         raise InvalidSettings(problems)
     return Settings(**values)
+
+
+def _missing_beside(values: Mapping[str, Any]) -> list[str]:
+    """What one setting needs beside it."""
+    return [
+        f"{field.variable} is not set, which {PREFIX}JWT_JWKS needs: give {field.wanted}"
+        for field in fields()
+        if "jwt_jwks" in values and field.name in ("jwt_issuer", "jwt_audience") and field.name not in values
+    ]
 
 
 def fields() -> Iterator[Field]:
@@ -154,6 +165,12 @@ def _starts_with(*schemes: str) -> Callable[[Any], None]:
     return check
 
 
+def _not_in_clear(place: str) -> None:
+    parts = urlsplit(place)
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise ValueError("anybody on the way could answer for it")
+
+
 def _long_enough(key: str) -> None:
     if len(key) < 8 or any(letter.isspace() for letter in key):
         raise ValueError("it is too short or holds blanks")
@@ -165,4 +182,5 @@ CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "nats_url": _starts_with("nats://", "tls://"),
     "master_key": parse_master_keys,
     "bootstrap_key": _long_enough,
+    "jwt_jwks": _not_in_clear,
 }

@@ -86,6 +86,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
 
+    # -- tokens --------------------------------------------------------------------------------------------------
+    jwt_jwks: Annotated[
+        str,
+        _setting(
+            "Public keys (JWKS) that JWTs are signed with, as a file or fetched. Unset: only API keys open anything.",
+            wanted="a path, or an address that begins with https://",
+        ),
+    ] = ""
+    jwt_issuer: Annotated[str, _setting("What `iss` of every JWT must be.", wanted="the issuer's name")] = ""
+    jwt_audience: Annotated[
+        str, _setting("What `aud` of every JWT must hold.", wanted="the name by which the issuer knows this service")
+    ] = ""
+    jwt_workspace_claim: Annotated[
+        str, _setting("The claim with the id of the workspace.", wanted="the name of a claim")
+    ] = "rollbook_workspace"
+    jwt_role_claim: Annotated[
+        str,
+        _setting(
+            "The claim with the role of somebody who is no member of the workspace; a member has the member's role.",
+            wanted="the name of a claim",
+        ),
+    ] = "rollbook_role"
+
     # -- HTTP ----------------------------------------------------------------------------------------------------
     api_host: Annotated[
         str, _setting("Address the API listens on; 0.0.0.0 for every interface.", wanted="an address of this machine")

@@ -21,7 +21,7 @@ _POSITION: Final = {"type": "string", "pattern": r"^[0-9]{1,5}\.[0-9]{1,18}$", "
 INTRODUCTION: Final = """\
 Every change is an event in a log that is never rewritten; everything that can be queried is built from that log.
 
-- **Authorization**: `Authorization: Bearer <API key>` names workspace and role.
+- **Authorization**: `Authorization: Bearer <API key or JWT>` names workspace and role.
 - **Errors** are problem details (RFC 9457). `type` is stable, `errors[]` says where: `pointer` is a JSON pointer into
   the body, `parameter` a query or path parameter, `header` a header. Unknown fields and parameters, repeated keys, NUL
   characters and half surrogate pairs are refused, never repaired.
@@ -77,7 +77,7 @@ def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas.components(),
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": "An API key (`rbk_…`)."}},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER}},
         },
         "tags": [{"name": tag} for tag in dict.fromkeys(endpoint.tag for endpoint in shown)],
     }
@@ -88,6 +88,7 @@ def problem_kinds(endpoint: Endpoint) -> list[Kind]:
     kinds = {errors.MALFORMED, *(KINDS[refusal] for refusal in endpoint.refuses)}
     if endpoint.action is not PUBLIC:
         kinds |= {errors.UNAUTHENTICATED, errors.FORBIDDEN, errors.OVERLOADED, errors.UNAVAILABLE}
+        kinds.add(errors.KEYS_UNAVAILABLE)
     if endpoint.takes_body:
         kinds |= {errors.TOO_LARGE, errors.MEDIA_TYPE}
     if "Idempotency-Key" in endpoint.takes:
@@ -97,6 +98,9 @@ def problem_kinds(endpoint: Endpoint) -> list[Kind]:
     if "Rollbook-Min-Position" in endpoint.takes:
         kinds.add(errors.NOT_YET_VISIBLE)
     return sorted(kinds, key=lambda kind: (kind.status, kind.slug))
+
+
+_BEARER: Final = "An API key (`rbk_…`), or a JWT that names the workspace where the installation takes them."
 
 
 class _Schemas:

@@ -95,6 +95,21 @@ def test_a_malformed_secret_is_never_shown() -> None:
         assert "s3 cr3t" not in problem
 
 
+def test_keys_of_tokens_need_an_issuer_and_an_audience_and_are_not_fetched_in_clear() -> None:
+    assert problems({"ROLLBOOK_JWT_JWKS": "https://id.example/jwks.json"}) == [
+        "ROLLBOOK_JWT_ISSUER is not set, which ROLLBOOK_JWT_JWKS needs: give the issuer's name",
+        (
+            "ROLLBOOK_JWT_AUDIENCE is not set, which ROLLBOOK_JWT_JWKS needs: "
+            "give the name by which the issuer knows this service"
+        ),
+    ]
+    beside = {"ROLLBOOK_JWT_ISSUER": "id", "ROLLBOOK_JWT_AUDIENCE": "rollbook"}
+    for place in ("https://id.example/jwks.json", "http://127.0.0.1:81/keys", "keys.json"):
+        assert load({"ROLLBOOK_JWT_JWKS": place, **beside}).jwt_jwks == place
+    (problem,) = problems({"ROLLBOOK_JWT_JWKS": "http://id.example/jwks.json", **beside})
+    assert problem.endswith("is not valid: give a path, or an address that begins with https://")
+
+
 def test_a_misspelt_variable_is_named_with_the_nearest_setting() -> None:
     assert environment.unknown({"ROLLBOOK_DATABSE_URL": "x", "ROLLBOOK_MASTER_KEY_FILE": "x", "PATH": "x"}) == [
         "ROLLBOOK_DATABSE_URL is no setting: did you mean ROLLBOOK_DATABASE_URL?"
