@@ -55,6 +55,22 @@ def test_a_consumer_gets_every_event_once_also_after_a_restart(
     assert [event["subject"] for event in found if event["subject"] in made] == made
 
 
+def test_what_a_producer_sends_is_in_the_timeline_once(running: Running, example: Program) -> None:
+    email, id_ = f"{uuid4().hex}@example.org", uuid4().hex
+    data = json.dumps({"channel": "email", "message_name": "Spring"})
+    with Api(running) as api:
+        contact = api.post("/v1/contacts", {"email": email})["id"]
+        for _ in range(2):
+            sent = run([*example("producer"), "message.clicked", email, data], surroundings(running, ID=id_))
+            assert (sent.returncode, sent.stdout.strip()) == (0, id_), sent.stderr
+        found = until_sync(
+            lambda: api.get(f"/v1/contacts/{contact}/activity")["items"], timeout_s=20, every_s=0.2, what="the activity"
+        )
+        later = api.get(f"/v1/contacts/{contact}/activity")["items"]
+    assert [(each["id"], each["type"], each["source"]) for each in found] == [(id_, "message.clicked", "example")]
+    assert later == found
+
+
 def test_may_send_is_asked(running: Running, example: Program) -> None:
     yes, no = (f"{uuid4().hex}@example.org" for _ in range(2))
     with Api(running) as api:
