@@ -64,8 +64,3 @@ async def advance(connection: Connection, lease: Lease, old: int, new: int) -> N
     )
     if moved is None:
         raise LeaseLost(lease.unit)
-
-
-async def announce(connection: Connection, unit: Unit) -> None:
-    """Wake those who wait to read their writes. Only after COMMIT; that it arrives is never relied upon."""
-    await connection.execute(SQL["announce"], unit.name, unit.build, unit.lane)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from eventstore import lease as leases
+from eventstore.announcer import Announcer
 from eventstore.checkpoint import Lease, Unit
 from eventstore.connection import CONNECTION_ERRORS, Backoff, check_cancelled, connector
 from eventstore.garbage import rarely_collected
@@ -68,6 +69,7 @@ class Projector:
         self._connect = connector(dsn, role=role, application_name="rollbook projector", **_write_settings(pace.lease))
         listen = connector(dsn, role=role, application_name="rollbook projector listener")
         self._signals = LogSignals(listen)
+        self._announcer = Announcer(connector(dsn, role=role, application_name="rollbook projector announcer"))
         self._tail = LogTail(store, [projection.types for projection in self._projections.values()])
         self._changed = asyncio.Event()
         self._changes = Listener(listen, {CHANGED_CHANNEL: lambda _: self._changed.set()}, self)
@@ -76,7 +78,9 @@ class Projector:
 
     async def run(self) -> None:
         """Until cancelled; then gives its leases back. Outlives restarts of the database."""
-        listening = [asyncio.create_task(self._signals.run()), asyncio.create_task(self._changes.run())]
+        listening = [
+            asyncio.create_task(work) for work in (self._signals.run(), self._changes.run(), self._announcer.run())
+        ]
         try:
             with rarely_collected():
                 await self._keep_sharing_out()
@@ -123,7 +127,7 @@ class Projector:
         unit = lease.unit
         runner = UnitRunner(
             self._store, self._connect, self._projections[unit.name], lease, self._signals.of_lane(unit.lane),
-            self._tail, self._observer, self._pace,
+            self._tail, self._announcer, self._observer, self._pace,
         )  # fmt: skip
         task = asyncio.create_task(runner.run(), name=str(unit))
         self._running[lease] = task

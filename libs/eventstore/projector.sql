@@ -13,9 +13,9 @@ RETURNING set_config('search_path', quote_ident(p.schema_name) || ', public', tr
 -- announce --
 -- After COMMIT, on its own: what is promised is the slowest slice range of the lane. Only live builds are waited for.
 SELECT pg_notify('rollbook_progress', c.name || ' ' || c.lane || ' ' || min(c.position))
-FROM projector.checkpoints c
+FROM unnest($1::text[], $2::smallint[]) AS m (name, lane)
+JOIN projector.checkpoints c ON c.name = m.name AND c.lane = m.lane
 JOIN projector.projections p ON p.name = c.name AND p.build = c.build AND p.state = 'live'
-WHERE c.name = $1 AND c.build = $2 AND c.lane = $3
 GROUP BY c.name, c.lane
 
 -- lease_free --

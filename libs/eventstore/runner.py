@@ -13,13 +13,14 @@ import msgspec
 from eventstore import lease as leases
 from eventstore import parked
 from eventstore.applier import Applier
-from eventstore.checkpoint import LEASE, Lease, Unit, announce
+from eventstore.checkpoint import LEASE, Lease, Unit
 from eventstore.connection import CONNECTION_ERRORS, Backoff, check_cancelled
 from eventstore.errors import LeaseLost, PositionGap
 from eventstore.poison import Failure, describe
 from eventstore.reading import Read, UnitReader
 
 if TYPE_CHECKING:
+    from eventstore.announcer import Announcer
     from eventstore.connection import Connect, Connection
     from eventstore.projection import Projection
     from eventstore.signals import LaneSignal
@@ -80,12 +81,13 @@ class UnitRunner:
 
     def __init__(
         self, store: EventStore, connect: Connect, projection: Projection, lease: Lease, signal: LaneSignal,
-        tail: LogTail, observer: ProjectorObserver, pace: Pace,
+        tail: LogTail, announcer: Announcer, observer: ProjectorObserver, pace: Pace,
     ) -> None:  # fmt: skip
         self.lease = lease
         self._connect = connect
         self._projection = projection
         self._signal = signal
+        self._announcer = announcer
         self._observer = observer
         self._reader = UnitReader(store, lease.unit, projection.types, tail)
         self._pace = pace
@@ -152,7 +154,7 @@ class UnitRunner:
         applied = await applier.apply(read)
         seconds = time.perf_counter() - started
         unit, batch = self.lease.unit, read.batch
-        await announce(applier.connection, unit)
+        self._announcer.moved(unit)
         self._renewed_at = time.monotonic()
         self._backoff.reset()
         self._size.adapt(batch.last - batch.after, seconds)

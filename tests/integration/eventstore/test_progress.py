@@ -12,7 +12,9 @@ import asyncpg
 import pytest
 
 from eventstore import applier, checkpoint
+from eventstore.announcer import Announcer
 from eventstore.codec import Codec
+from eventstore.connection import connector
 from eventstore.errors import PositionGap, PositionTimeout, UnknownEventType
 from eventstore.progress import Progress
 from eventstore.projector import Projector
@@ -81,9 +83,13 @@ async def test_the_slowest_slice_range_counts(database: str, store: EventStore, 
             "VALUES ('tally', 1, 0, 512, 1023, 9); UPDATE projector.checkpoints SET slice_to = 511, position = 4 "
             "WHERE slice_from = 0"
         )
-        await checkpoint.announce(connection, checkpoint.Unit("tally", 1, 0, 512, 1023))
+        announcer = Announcer(connector(database, role=None, application_name="test"))
+        announcer.moved(checkpoint.Unit("tally", 1, 0, 512, 1023))
+        announcing = asyncio.create_task(announcer.run())
     await progress.wait("tally", 0, 4, 5)
     assert progress.reached("tally", 0) == 4
+    announcing.cancel()
+    await asyncio.gather(announcing, return_exceptions=True)
 
 
 @pytest.mark.parametrize("planted", ["", "announced before COMMIT"])
@@ -111,10 +117,10 @@ async def test_a_lost_announcement_costs_one_poll(
 ) -> None:
     """As when a projector dies between COMMIT and NOTIFY. Planted bug: waiting for NOTIFY alone times out here."""
 
-    async def silence(*_: object) -> None:
+    def silence(*_: object) -> None:
         return
 
-    monkeypatch.setattr("eventstore.runner.announce", silence)
+    monkeypatch.setattr(Announcer, "moved", silence)
     await make_builds(database, Tally())
     async with running(Projector(store, database, [Tally()])):
         for _ in range(3):
