@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Final, TypeAlias
 
 from contacts.duplicate.model import PHONE_END
-from contacts.duplicate.names import sound
+from contacts.duplicate.names import skeleton, sound
 from contacts.duplicate.traits import Traits
 
 #: Contacts that may share a key; one more, and nobody is compared because of it.
@@ -25,6 +25,7 @@ KINDS: Final = (
     "by_street",
     "by_email_sound",
     "by_email_letters",
+    "by_email_ends",
     "by_phone_end",
     "by_phone_digits",
 )
@@ -37,7 +38,7 @@ def keys_of(traits: Traits) -> Keys:
     """The keys of one contact, each 64 bits of a digest: what two share by accident is found out by comparing."""
     given, family = sound(traits.given), sound(traits.family)
     names = sorted((given, family)) if given and family else None
-    local = traits.mailbox.rpartition("@")[0]
+    local, _, domain = traits.mailbox.rpartition("@")
     letters = "".join(character for character in local if character.isalnum())
     initials = sorted((traits.given[:1], traits.family[:1]))
     street = sound(traits.street)
@@ -47,16 +48,12 @@ def keys_of(traits: Traits) -> Keys:
         _key([traits.birth]) if traits.birth else None,
         _key([street, traits.house]) if street and traits.house else None,
         _key([street, traits.postcode]) if street and traits.postcode else None,
-        _key([_email_sound(letters)]) if len(letters) > 2 else None,
+        _key([skeleton(letters)]) if len(letters) > 2 else None,
         _key(sorted(letters)) if len(letters) > 2 else None,
+        _key([letters[:3], letters[-3:], domain]) if len(letters) > 5 else None,
         _key([traits.phone[-PHONE_END:]]) if traits.phone else None,
         _key([*sorted(traits.phone), *initials]) if traits.phone else None,
     )
-
-
-def _email_sound(letters: str) -> str:
-    words = "".join(character for character in letters if not character.isdigit())
-    return sound(words[: len(words) // 2]) + sound(words[len(words) // 2 :])
 
 
 def _key(parts: list[str] | None) -> int | None:

@@ -18,6 +18,8 @@ from contacts.duplicate.weights import HOUSEHOLD, HOUSEHOLD_SAYS, LEVELS, THRESH
 
 #: Similarity (Jaro-Winkler) from which on names and streets differ by a slip, however long they are.
 ALIKE: Final = 0.9
+#: From so many characters on hardly two people have names in their e-mails that differ by a slip.
+LONG: Final = 8
 #: Last digits of a phone that are the number itself, whatever stands before them.
 PHONE_END: Final = 8
 
@@ -41,8 +43,11 @@ class Verdict(NamedTuple):
 
     @property
     def is_likely(self) -> bool:
-        """Whether it is worth keeping. That one thing agrees is not: who shares an address is in a group anyway."""
-        return self.score >= THRESHOLD and sum(each.weight > 0 for each in self.evidence) > 1
+        """Whether it is worth keeping. Who shares an address and nothing else is in a group by it anyway."""
+        if self.score < THRESHOLD:
+            return False
+        agreeing = [each for each in self.evidence if each.weight > 0]
+        return len(agreeing) > 1 or agreeing[0].level != "same"
 
 
 def says(comparison: str, level: str) -> str:
@@ -52,6 +57,11 @@ def says(comparison: str, level: str) -> str:
 
 TABLE: Final[dict[tuple[str, str], Level]] = {(level.comparison, level.level): level for level in LEVELS}
 _FOUND: Final = {key: Evidence(level.comparison, level.level, level.weight) for key, level in TABLE.items()}
+#: Names of e-mails that everybody has.
+_ROLES: Final = frozenset(
+    ("admin", "contact", "hello", "hi", "info", "kontakt", "mail", "me", "office", "post", "sales", "support", "team")
+)
+_NO_DIGITS: Final = str.maketrans("", "", "0123456789")
 _DIFFERENT: Final = _FOUND["given_name", "different"]
 _SAME_BIRTH: Final = _FOUND["birth", "same"]
 
@@ -158,12 +168,22 @@ def _email(a: Traits, b: Traits) -> str:
     name, _, domain = a.mailbox.rpartition("@")
     other_name, _, other_domain = b.mailbox.rpartition("@")
     if name == other_name:
-        return "close" if OSA.distance(domain, other_domain, score_cutoff=2) <= 2 else "same_name"
+        if OSA.distance(domain, other_domain, score_cutoff=2) <= 2:
+            return _close(name, other_name)
+        return "different" if name in _ROLES else "same_name"
+    if domain != other_domain:
+        return "different"
+    if name.translate(_NO_DIGITS) == other_name.translate(_NO_DIGITS):
+        return "numbered"
     shorter = min(len(name), len(other_name))
-    slips = 1 if shorter < 9 else 2
-    if domain == other_domain and shorter > 3 and OSA.distance(name, other_name, score_cutoff=slips) <= slips:
-        return "close"
+    slips = 1 if shorter < 2 * LONG else 2
+    if shorter > 3 and OSA.distance(name, other_name, score_cutoff=slips) <= slips:
+        return _close(name, other_name)
     return "different"
+
+
+def _close(name: str, other: str) -> str:
+    return "close_long" if min(len(name), len(other)) >= LONG else "close"
 
 
 def _phone(a: str, b: str) -> str:

@@ -169,7 +169,12 @@ def sound(text: str) -> str:
 
     The first letter, then up to three digits for the consonants after it. Scripts without Latin letters keep their own.
     """
-    text = _FIRST_NAME_OF.get(text, text).replace(" ", "")
+    return skeleton(_FIRST_NAME_OF.get(text, text))[:4]
+
+
+def skeleton(text: str) -> str:
+    """The first letter and a digit for each of the consonants after it; other scripts as they are."""
+    text = text.replace(" ", "")
     if not text:
         return ""
     coded = text.translate(_SOUNDS)
@@ -179,5 +184,5 @@ def sound(text: str) -> str:
         coded = _SILENT.sub("", coded)
         rest = coded[1:] if text[0] not in "aeiouyhw" else coded
     else:
-        rest = text[1:4]
-    return text[0] + rest[:3]
+        rest = text[1:]
+    return text[0] + rest

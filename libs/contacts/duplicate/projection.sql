@@ -13,13 +13,20 @@ JOIN candidate AS c ON c.workspace_id = wanted.workspace_id AND c.contact_id = w
 
 -- upsert --
 INSERT INTO candidate AS c (
-    workspace_id, contact_id, created_at, email, phone, by_name, by_name_place, by_birth, by_house, by_street, by_email_sound, by_email_letters, by_phone_end, by_phone_digits, traits, state
+    workspace_id, contact_id, created_at, email, phone, by_name, by_name_place, by_birth, by_house, by_street,
+    by_email_sound, by_email_letters, by_email_ends, by_phone_end, by_phone_digits, traits, state
 )
-SELECT r.workspace_id, r.contact_id, r.created_at, r.email, r.phone, r.by_name, r.by_name_place, r.by_birth, r.by_house, r.by_street, r.by_email_sound, r.by_email_letters, r.by_phone_end, r.by_phone_digits, r.traits, r.state
+SELECT
+    r.workspace_id, r.contact_id, r.created_at, r.email, r.phone, r.by_name, r.by_name_place, r.by_birth,
+    r.by_house, r.by_street, r.by_email_sound, r.by_email_letters, r.by_email_ends, r.by_phone_end,
+    r.by_phone_digits, r.traits, r.state
 FROM unnest(
-    $1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bytea[], $16::bytea[]
+    $1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
+    $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
+    $16::bytea[], $17::bytea[]
 ) AS r (
-    workspace_id, contact_id, created_at, email, phone, by_name, by_name_place, by_birth, by_house, by_street, by_email_sound, by_email_letters, by_phone_end, by_phone_digits, traits, state
+    workspace_id, contact_id, created_at, email, phone, by_name, by_name_place, by_birth, by_house, by_street,
+    by_email_sound, by_email_letters, by_email_ends, by_phone_end, by_phone_digits, traits, state
 )
 ON CONFLICT (workspace_id, contact_id) DO UPDATE SET
     created_at = excluded.created_at,
@@ -32,6 +39,7 @@ ON CONFLICT (workspace_id, contact_id) DO UPDATE SET
     by_street = excluded.by_street,
     by_email_sound = excluded.by_email_sound,
     by_email_letters = excluded.by_email_letters,
+    by_email_ends = excluded.by_email_ends,
     by_phone_end = excluded.by_phone_end,
     by_phone_digits = excluded.by_phone_digits,
     traits = excluded.traits,
@@ -78,42 +86,66 @@ DELETE FROM address_group AS g
 WHERE g.workspace_id = $1 AND g.address_kind = $2 AND g.address = ANY ($3::text[])
 
 -- members --
--- Who is in some blocks, of each at most $11.
+-- Who is in some blocks, of each at most $12.
 SELECT 'by_name' AS kind, k.key, m.contact_id
 FROM unnest($2::bigint[]) AS k (key)
-CROSS JOIN LATERAL (SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_name = k.key LIMIT $11) AS m
+CROSS JOIN LATERAL (
+    SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_name = k.key LIMIT $12
+) AS m
 UNION ALL
 SELECT 'by_name_place' AS kind, k.key, m.contact_id
 FROM unnest($3::bigint[]) AS k (key)
-CROSS JOIN LATERAL (SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_name_place = k.key LIMIT $11) AS m
+CROSS JOIN LATERAL (
+    SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_name_place = k.key LIMIT $12
+) AS m
 UNION ALL
 SELECT 'by_birth' AS kind, k.key, m.contact_id
 FROM unnest($4::bigint[]) AS k (key)
-CROSS JOIN LATERAL (SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_birth = k.key LIMIT $11) AS m
+CROSS JOIN LATERAL (
+    SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_birth = k.key LIMIT $12
+) AS m
 UNION ALL
 SELECT 'by_house' AS kind, k.key, m.contact_id
 FROM unnest($5::bigint[]) AS k (key)
-CROSS JOIN LATERAL (SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_house = k.key LIMIT $11) AS m
+CROSS JOIN LATERAL (
+    SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_house = k.key LIMIT $12
+) AS m
 UNION ALL
 SELECT 'by_street' AS kind, k.key, m.contact_id
 FROM unnest($6::bigint[]) AS k (key)
-CROSS JOIN LATERAL (SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_street = k.key LIMIT $11) AS m
+CROSS JOIN LATERAL (
+    SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_street = k.key LIMIT $12
+) AS m
 UNION ALL
 SELECT 'by_email_sound' AS kind, k.key, m.contact_id
 FROM unnest($7::bigint[]) AS k (key)
-CROSS JOIN LATERAL (SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_email_sound = k.key LIMIT $11) AS m
+CROSS JOIN LATERAL (
+    SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_email_sound = k.key LIMIT $12
+) AS m
 UNION ALL
 SELECT 'by_email_letters' AS kind, k.key, m.contact_id
 FROM unnest($8::bigint[]) AS k (key)
-CROSS JOIN LATERAL (SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_email_letters = k.key LIMIT $11) AS m
+CROSS JOIN LATERAL (
+    SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_email_letters = k.key LIMIT $12
+) AS m
+UNION ALL
+SELECT 'by_email_ends' AS kind, k.key, m.contact_id
+FROM unnest($9::bigint[]) AS k (key)
+CROSS JOIN LATERAL (
+    SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_email_ends = k.key LIMIT $12
+) AS m
 UNION ALL
 SELECT 'by_phone_end' AS kind, k.key, m.contact_id
-FROM unnest($9::bigint[]) AS k (key)
-CROSS JOIN LATERAL (SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_phone_end = k.key LIMIT $11) AS m
+FROM unnest($10::bigint[]) AS k (key)
+CROSS JOIN LATERAL (
+    SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_phone_end = k.key LIMIT $12
+) AS m
 UNION ALL
 SELECT 'by_phone_digits' AS kind, k.key, m.contact_id
-FROM unnest($10::bigint[]) AS k (key)
-CROSS JOIN LATERAL (SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_phone_digits = k.key LIMIT $11) AS m
+FROM unnest($11::bigint[]) AS k (key)
+CROSS JOIN LATERAL (
+    SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_phone_digits = k.key LIMIT $12
+) AS m
 
 -- known_full --
 SELECT b.kind, b.key
@@ -138,8 +170,14 @@ WHERE c.workspace_id = $1 AND c.contact_id = ANY ($2::uuid[])
 -- pairs_of --
 -- Pairs of some contacts, with the keys of both.
 SELECT p.first_id, p.second_id,
-    ARRAY[a.by_name, a.by_name_place, a.by_birth, a.by_house, a.by_street, a.by_email_sound, a.by_email_letters, a.by_phone_end, a.by_phone_digits] AS first_keys,
-    ARRAY[b.by_name, b.by_name_place, b.by_birth, b.by_house, b.by_street, b.by_email_sound, b.by_email_letters, b.by_phone_end, b.by_phone_digits] AS second_keys
+    ARRAY[
+        a.by_name, a.by_name_place, a.by_birth, a.by_house, a.by_street, a.by_email_sound, a.by_email_letters,
+        a.by_email_ends, a.by_phone_end, a.by_phone_digits
+    ] AS first_keys,
+    ARRAY[
+        b.by_name, b.by_name_place, b.by_birth, b.by_house, b.by_street, b.by_email_sound, b.by_email_letters,
+        b.by_email_ends, b.by_phone_end, b.by_phone_digits
+    ] AS second_keys
 FROM likely_pair AS p
 JOIN candidate AS a ON a.workspace_id = $1 AND a.contact_id = p.first_id
 JOIN candidate AS b ON b.workspace_id = $1 AND b.contact_id = p.second_id

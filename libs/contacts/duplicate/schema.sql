@@ -14,6 +14,7 @@ CREATE TABLE candidate (
     by_street bigint,
     by_email_sound bigint,
     by_email_letters bigint,
+    by_email_ends bigint,
     by_phone_end bigint,
     by_phone_digits bigint,
     traits bytea,
@@ -102,6 +103,7 @@ CREATE INDEX candidate_by_house ON candidate (workspace_id, by_house) WHERE by_h
 CREATE INDEX candidate_by_street ON candidate (workspace_id, by_street) WHERE by_street IS NOT NULL;
 CREATE INDEX candidate_by_email_sound ON candidate (workspace_id, by_email_sound) WHERE by_email_sound IS NOT NULL;
 CREATE INDEX candidate_by_email_letters ON candidate (workspace_id, by_email_letters) WHERE by_email_letters IS NOT NULL;
+CREATE INDEX candidate_by_email_ends ON candidate (workspace_id, by_email_ends) WHERE by_email_ends IS NOT NULL;
 CREATE INDEX candidate_by_phone_end ON candidate (workspace_id, by_phone_end) WHERE by_phone_end IS NOT NULL;
 CREATE INDEX candidate_by_phone_digits ON candidate (workspace_id, by_phone_digits) WHERE by_phone_digits IS NOT NULL;
 CREATE INDEX likely_pair_second ON likely_pair (workspace_id, second_id);

@@ -85,7 +85,7 @@ async def test_a_likely_pair_says_why_and_stays_dismissed(tenant: Tenant) -> Non
     assert (pair["key"], pair["count"], pair["contacts"]) == (key, 2, [robert["id"], bob["id"]])
     said = {each["comparison"]: each for each in pair["evidence"]}
     assert {name: each["level"] for name, each in said.items()} == {
-        "given_name": "short_form", "family_name": "close", "email": "close", "street": "same", "place": "same",
+        "given_name": "short_form", "family_name": "close", "email": "close_long", "street": "same", "place": "same",
     }  # fmt: skip
     assert pair["score"] == pytest.approx(sum(each["weight"] for each in said.values()))
     assert said["given_name"]["says"] == "first names that can be forms of one name"

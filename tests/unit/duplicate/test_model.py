@@ -47,7 +47,7 @@ PAIRS: Final = {
     "a short form, the e-mail of which lacks a letter": (
         traits("Bob Miller", email="bob.miller@example.com"),
         traits("Robert Miller", email="bob.miler@example.com"),
-        {"given_name": "short_form", "family_name": "same", "email": "close"},
+        {"given_name": "short_form", "family_name": "same", "email": "close_long"},
         True,
     ),
     "first and last name the other way round": (
@@ -134,6 +134,36 @@ PAIRS: Final = {
         traits("John Smith", city="Leeds"),
         {"given_name": "same", "family_name": "same", "place": "close"},
         True,
+    ),
+    "long e-mails with a slip, and nothing else": (
+        traits(email="john.smith@example.com"),
+        traits(email="jon.smith@example.com"),
+        {"email": "close_long"},
+        True,
+    ),
+    "a consonant mistaken for its neighbour": (
+        traits(email="carla.weber@example.com"),
+        traits(email="carna.weber@example.com"),
+        {"email": "close_long"},
+        True,
+    ),
+    "namesakes told apart by a number": (
+        traits("Ann Lee", email="ann.lee.41@example.com"),
+        traits("Ann Lee", email="ann.lee.42@example.com", phone="+4930901820"),
+        {"given_name": "same", "family_name": "same", "email": "numbered"},
+        True,
+    ),
+    "numbers and nothing else": (
+        traits(email="customer.10041@example.com"),
+        traits(email="customer.10042@example.com"),
+        {"email": "numbered"},
+        False,
+    ),
+    "an e-mail that everybody has": (
+        traits(email="info@example.com", city="Bern", postcode="3000"),
+        traits(email="info@other.example", city="Bern", postcode="3000"),
+        {"email": "different", "place": "same"},
+        False,
     ),
     "the same e-mail and nothing else": (
         traits(email="office@example.com"),
