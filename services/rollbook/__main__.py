@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "doctor": "rollbook.doctor:doctor",
     "status": "rollbook.status:status",
     "seed": "rollbook.seed:seed",
+    "simulate": "rollbook.simulate:simulate",
     "migrate": "rollbook.migrate:migrate",
     "projection": "rollbook.projection:projection",
     "retention": "rollbook.retention:retention",

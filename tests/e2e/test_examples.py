@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -69,6 +70,24 @@ def test_what_a_producer_sends_is_in_the_timeline_once(running: Running, example
         later = api.get(f"/v1/contacts/{contact}/activity")["items"]
     assert [(each["id"], each["type"], each["source"]) for each in found] == [(id_, "message.clicked", "example")]
     assert later == found
+
+
+def test_simulated_traffic_is_recorded_all_but_the_repeats(running: Running) -> None:
+    with Api(running) as api:
+        before = api.get("/v1/contacts/counts")["total"]
+        played = run(
+            [sys.executable, "-m", "rollbook", "simulate", "--rate", "400", "--count", "400", "--people", "20"],
+            surroundings(running, ROLLBOOK_BOOTSTRAP_WORKSPACE=str(running.workspace)),
+        )
+        assert played.returncode == 0, played.stderr
+        assert played.stdout.startswith("400 messages in ")
+        people = int(played.stdout.split("\n")[1].split(" ")[0])
+        until_sync(
+            lambda: api.get("/v1/contacts/counts")["total"] - before == people,
+            timeout_s=30,
+            every_s=0.3,
+            what="the people",
+        )
 
 
 def test_may_send_is_asked(running: Running, example: Program) -> None:
