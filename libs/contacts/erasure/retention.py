@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -38,6 +38,8 @@ SQL: Final = load("contacts.erasure", "retention.sql")
 ACTOR: Final = "system:retention"
 #: Contacts looked up at once. Between two pages the workspace's setting is looked at again.
 PAGE: Final = 50
+#: How long a page may take; PostgreSQL then ends the session, and with it the turn.
+TURN: Final = "10min"
 #: States that are only read to be destroyed need no room.
 CACHE_SIZE: Final = 1_000
 _FIRST: Final = (datetime.min.replace(tzinfo=UTC), UUID(int=0))
@@ -149,10 +151,11 @@ class Retention:
 
 @asynccontextmanager
 async def turn(connection: Connection) -> AsyncIterator[bool]:
-    """Whether it is this process's turn: one at a time has it, until the block or its connection ends."""
-    taken: Any = await connection.fetchval(SQL["take_turn"])
+    """Whether it is this process's turn: one at a time has it, until the block ends, or the connection, or `TURN`
+    passes without a look at the read model."""
+    ours: bool = await connection.fetchval(SQL["take_turn"], TURN)
     try:
-        yield bool(taken)
+        yield ours
     finally:
-        if taken and not connection.is_closed():
+        if ours and not connection.is_closed():
             await connection.fetchval(SQL["give_turn_back"])

@@ -1,11 +1,12 @@
 -- Which deleted contacts are there longer than their workspace keeps them, as rollbook_projector, who sees all of them.
 
 -- take_turn --
--- Whether this session is the one that erases what is due; it stays so until it ends or gives the turn back.
-SELECT pg_try_advisory_lock(1382836336, 0)
+-- Whether this session is the one that erases what is due: until it gives the turn back, or asks nothing for $1, as that
+-- of a frozen process does.
+SELECT CASE WHEN pg_try_advisory_lock(1382836336, 0) THEN set_config('idle_session_timeout', $1, false) IS NOT NULL ELSE false END
 
 -- give_turn_back --
-SELECT pg_advisory_unlock(1382836336, 0)
+SELECT pg_advisory_unlock(1382836336, 0), set_config('idle_session_timeout', '0', false)
 
 -- workspaces --
 -- Those with anybody deleted at all.

@@ -36,15 +36,26 @@ class Components:
         contact, version = await self.aggregates.load(stream, fresh=fresh)
         if contact.absorbed_into is None and contact.composition is None:
             return Met(stream=stream, version=version, state=contact)
-        for _attempt in range(ATTEMPTS_MAX):
-            root = await self._root(stream.workspace_id, contact, fresh=fresh)
-            others = None if root is None else await self._others(stream.workspace_id, root)
-            if root is not None and others is not None and (stream.id == root.id or stream.id in others):
-                root_stream = Stream(stream.workspace_id, CATEGORY, root.id)
-                return Met(stream=root_stream, version=root.version, state=root, others=others)
+        root = await self._root(stream.workspace_id, contact, fresh=fresh)
+        others = None if root is None else await self._others(stream.workspace_id, root)
+        if root is None or others is None or (stream.id != root.id and stream.id not in others):
             # Something moved between two reads, or was moved by another process before.
-            fresh = True
-            contact, _ = await self.aggregates.load(stream, fresh=True)
+            return await self._meet_at_once(stream)
+        root_stream = Stream(stream.workspace_id, CATEGORY, root.id)
+        return Met(stream=root_stream, version=root.version, state=root, others=others)
+
+    async def _meet_at_once(self, stream: Stream) -> Met[Contact]:
+        """Reads everybody in one query, so that however often they are merged and unmerged they are seen at one moment.
+
+        Only who turns out to belong to them makes for another look.
+        """
+        known = {stream.id}
+        for _attempt in range(ATTEMPTS_MAX):
+            states = {contact.id: contact for contact in await self.load_all(stream.workspace_id, sorted(known))}
+            met, unknown = _found_in(states, stream)
+            if met is not None:
+                return met
+            known |= unknown
         raise errors.TooContended(ATTEMPTS_MAX)
 
     async def others_at(self, stream: Stream, state: Contact, position: int) -> Mapping[UUID, Contact]:
@@ -83,6 +94,31 @@ class Components:
                     return None
                 others[contact.id] = contact
         return others
+
+
+def _found_in(states: Mapping[UUID, Contact], stream: Stream) -> tuple[Met[Contact] | None, set[UUID]]:
+    """The tree of the contact as `states` have it; None where some of it is missing, and who that is."""
+    root, passed = states[stream.id], {stream.id}
+    while root.absorbed_into is not None and root.absorbed_into not in passed:
+        if root.absorbed_into not in states:
+            return None, {root.absorbed_into}
+        passed.add(root.absorbed_into)
+        root = states[root.absorbed_into]
+    others: dict[UUID, Contact] = {}
+    waiting = [root]
+    for parent in waiting:
+        children = list(parent.composition.children) if parent.composition else []
+        if unknown := {child for child in children if child not in states}:
+            return None, unknown
+        if any(states[child].absorbed_into != parent.id for child in children):
+            # They were too many for one query, and something moved between two.
+            return None, set()
+        others |= {child: states[child] for child in children}
+        waiting += [states[child] for child in children]
+    if stream.id != root.id and stream.id not in others:
+        return None, set()
+    met = Met(stream=Stream(stream.workspace_id, CATEGORY, root.id), version=root.version, state=root, others=others)
+    return met, set()
 
 
 async def meet_at(store: EventStore, stream: Stream, position: int) -> Met[Contact]:

@@ -233,3 +233,16 @@ async def test_two_at_once_erase_everybody_once(world: World) -> None:
         assert again
     await connections[1].close()
     await connections[0].close()
+
+
+async def test_a_process_that_hangs_loses_its_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "TURN", "100ms")
+    frozen = await connector(world.database, role="rollbook_projector", application_name="test")()
+    async with turn(frozen) as ours:
+        assert ours
+        await until(lambda: _gets_a_turn(world.connection))
+
+
+async def _gets_a_turn(connection: asyncpg.Connection) -> bool:
+    async with turn(connection) as ours:
+        return ours
