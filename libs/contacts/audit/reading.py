@@ -13,6 +13,9 @@ from contacts.audit.entries import HistoryEntry, entries
 from contacts.audit.provenance import FieldProvenance, provenance
 from contacts.audit.sources import gather
 from contacts.audit.words import Names
+from contacts.lists.events import CATEGORY as LIST
+from contacts.lists.events import ListCreated, ListRenamed
+from eventstore.envelope import Stream
 
 if TYPE_CHECKING:
     from contacts.addresses import AddressKeys
@@ -37,7 +40,8 @@ class Audits:
         Of an erased contact it says that things happened, and not what.
         """
         past = await self._chronicle(workspace_id, contact_id, position)
-        names = Names(await self._workspaces.get(workspace_id), contact_id)
+        lists = await self._list_names(workspace_id, past)
+        names = Names(await self._workspaces.get(workspace_id), contact_id, lists)
         return entries(past, names, workspace_id), past.shown.id
 
     async def provenance(
@@ -51,6 +55,18 @@ class Audits:
         """Raises ContactNotFound where it did not exist at `upto`, ContactIsErased."""
         past = _readable(await self._chronicle(workspace_id, contact_id, upto))
         return diff(past, workspace_id, after=after, upto=upto)
+
+    async def _list_names(self, workspace_id: UUID, past: Chronicle) -> dict[UUID, str]:
+        """As the lists are called now."""
+        changed = [change for step in past.steps for change in step.own if change.field == "lists"]
+        ids = {each for change in changed for each in (*(change.old or ()), *(change.new or ()))}
+        read = await self._store.read_streams([Stream(workspace_id, LIST, id_) for id_ in sorted(ids)])
+        return {
+            stream.id: recorded.event.name
+            for stream, events in read.items()
+            for recorded in events
+            if isinstance(recorded.event, ListCreated | ListRenamed)
+        }
 
     async def _chronicle(self, workspace_id: UUID, contact_id: UUID, position: int) -> Chronicle:
         sources = await gather(self._store, self._keys, workspace_id, contact_id, position)

@@ -54,7 +54,8 @@ def _capital(text: str) -> str:
 
 
 def _created(event: e.ContactCreated, step: Step, names: Names) -> Said:
-    given = [f"{words.field(c.field)} {value(c.new)}" for c in step.own if _is_told(c) and c.new not in (None, ())]
+    told = [change for change in step.own if _is_told(change) and change.new not in (None, ())]
+    given = [f"{words.field(change.field)} {_value(change.field, change.new, names)}" for change in told]
     attested = ", and vouched for the person's consent" if event.consent_attested else ""
     return f"created {_subject(step, names)}", f"{f' with {listed(given)}' if given else ''}{attested}"
 
@@ -64,21 +65,26 @@ def _is_told(change: FieldChange) -> bool:
 
 
 def _details_changed(_event: Any, step: Step, names: Names) -> Said:
-    done = [_change(change) for change in step.own if _is_told(change)]
+    done = [_change(change, names) for change in step.own if _is_told(change)]
     return f"edited {_subject(step, names)}", f": {listed(done)}" if done else ""
 
 
-def _change(change: FieldChange) -> str:
+def _change(change: FieldChange, names: Names) -> str:
     name = words.field(change.field)
     if isinstance(change.new, tuple):
-        added, removed = [x for x in change.new if x not in change.old], [x for x in change.old if x not in change.new]
-        done = [f"added {value(tuple(added))} to the {name}"] if added else []
-        return listed([*done, *([f"took {value(tuple(removed))} out of the {name}"] if removed else [])])
+        added = tuple(each for each in change.new if each not in change.old)
+        removed = tuple(each for each in change.old if each not in change.new)
+        done = [f"added {_value(change.field, added, names)} to the {name}"] if added else []
+        return listed([*done, *([f"took {_value(change.field, removed, names)} out of the {name}"] if removed else [])])
     if change.old is None:
         return f"set {name} to {value(change.new)}"
     if change.new is None:
         return f"cleared {name} (it was {value(change.old)})"
     return f"changed {name} from {value(change.old)} to {value(change.new)}"
+
+
+def _value(field: str, held: Any, names: Names) -> str:
+    return value(names.lists(held)) if field == "lists" else value(held)
 
 
 def _subject(step: Step, names: Names) -> str:
@@ -100,11 +106,11 @@ def _untagged(event: e.ContactUntagged, step: Step, names: Names) -> str:
 
 
 def _listed(event: e.ContactListed, step: Step, names: Names) -> str:
-    return f"put {_subject(step, names)} on {_things('the list', 'the lists', event.lists)}"
+    return f"put {_subject(step, names)} on {_things('the list', 'the lists', names.lists(event.lists))}"
 
 
 def _unlisted(event: e.ContactUnlisted, step: Step, names: Names) -> str:
-    return f"took {_subject(step, names)} off {_things('the list', 'the lists', event.lists)}"
+    return f"took {_subject(step, names)} off {_things('the list', 'the lists', names.lists(event.lists))}"
 
 
 def _connected(event: e.ContactChannelConnected, step: Step, names: Names) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -47,14 +48,16 @@ _REASONS: Final = {
     "retention": "it was deleted longer ago than the workspace keeps contacts",
 }
 TEXT_MAX: Final = 200
+NOTHING: Final[Mapping[UUID, str]] = MappingProxyType({})
 
 
 class Names:
-    """Knows who is behind the actors of one workspace, and which contact is meant by "this contact"."""
+    """Knows who is behind the actors of one workspace, which contact is meant by "this contact", and lists by name."""
 
-    def __init__(self, workspace: Workspace, contact_id: UUID) -> None:
+    def __init__(self, workspace: Workspace, contact_id: UUID, lists: Mapping[UUID, str] = NOTHING) -> None:
         self._workspace = workspace
         self._contact_id = contact_id
+        self._lists = lists
 
     def actor(self, actor: str | None) -> str | None:
         """`API key “crm”`, `member “anna”`; None where nobody was recorded."""
@@ -70,6 +73,9 @@ class Names:
 
     def contact(self, contact_id: UUID) -> str:
         return "this contact" if contact_id == self._contact_id else f"contact {contact_id}"
+
+    def lists(self, list_ids: Iterable[UUID]) -> list[str]:
+        return [self._lists.get(each, str(each)) for each in list_ids]
 
     def contacts(self, contact_ids: Iterable[UUID]) -> str:
         return listed(self.contact(each) for each in contact_ids)

@@ -19,6 +19,7 @@ from contacts.contact.state import Contact
 from contacts.emails import parse_email
 from contacts.errors import ContactNotFound
 from contacts.execution import Request
+from contacts.lists.events import ListCreated, ListRenamed
 from contacts.merge.commands import MergeContacts, UnmergeContacts
 from contacts.proof import Proof
 from contacts.suppression.commands import BlacklistAddress
@@ -26,7 +27,7 @@ from contacts.workspace.bootstrap import bootstrap
 from contacts.workspace.commands import IssueKey
 from contacts.workspace.directory import Workspaces
 from contacts.workspace.handler import WorkspaceHandler
-from eventstore.envelope import Metadata, new_id
+from eventstore.envelope import Metadata, Stream, StreamWrite, Write, new_id
 from eventstore.store import EventStore
 from tests.integration.erasure.conftest import store
 from tests.integration.restore.conftest import Desk as RestoreDesk
@@ -81,6 +82,13 @@ class Desk(RestoreDesk):
 
     async def list_black(self, email: str) -> None:
         await self.say(BlacklistAddress, email)
+
+    async def list_called(self, name: str, later: str) -> UUID:
+        """A list that was renamed."""
+        stream = Stream(self.workspace.id, "list", new_id())
+        part = StreamWrite(stream=stream, expected_version=0, events=(ListCreated(name=name), ListRenamed(name=later)))
+        await self.store.append(Write(workspace_id=self.workspace.id, streams=(part,)))
+        return stream.id
 
     async def head(self) -> int:
         return await self.store.head(self.store.lane_of(self.workspace.id))

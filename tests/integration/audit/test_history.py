@@ -77,6 +77,17 @@ async def test_what_was_said_of_its_addresses_is_part_of_it(desk: Desk) -> None:
     assert entries[2].sentence == f"API key “CRM sync” {done} over the API, because: “on the phone”."
 
 
+async def test_lists_are_told_by_their_names(desk: Desk) -> None:
+    ann = await desk.create()
+    newsletter, forgotten = await desk.list_called("Old news", "Newsletter"), uuid4()
+    await desk.of(c.AddContactToLists, ann, lists=(newsletter, forgotten))
+    await desk.of(c.RemoveContactFromLists, ann, lists=(newsletter,))
+    added, removed = (await desk.history(ann))[1:]
+    assert "this contact on the lists" in added.sentence
+    assert ("“Newsletter”" in added.sentence, f"“{forgotten}”" in added.sentence) == (True, True)
+    assert removed.sentence == "API key “CRM sync” took this contact off the list “Newsletter” over the API."
+
+
 async def test_another_workspace_that_blacklists_the_address_is_told_without_saying_which(desk: Desk) -> None:
     email = f"{uuid4()}@example.com"
     ann = await desk.create(email=email)
