@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document of what Rollbook sends over NATS, generated from the message types.
+"""The AsyncAPI 3 document of what Rollbook sends and takes over NATS, generated from the message types.
 
 `python -m contacts_bridge.asyncapi` writes it to `deploy/asyncapi.json`; a test fails when that file is stale.
 """
@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from contacts_bridge import asyncapi_inbox as inbox
 from contacts_bridge.cloudevent import CONTENT_TYPE, CloudEvent, subject_of
-from contacts_bridge.definitions import EVENTS
+from contacts_bridge.definitions import EVENTS, INBOX
 from contacts_bridge.messages import MESSAGES, PublicMessage
 
 DOCUMENT: Final = Path(__file__).parents[2] / "deploy" / "asyncapi.json"
@@ -24,6 +25,10 @@ Every event of every contact and workspace, as CloudEvents 1.0 in structured JSO
 At least once, and in order per contact: consumers remember the `id`, or the highest `version` per `subject`.
 Personal data is left out unless the workspace's settings ask for it. Fields are only ever added; a change that breaks
 readers comes as a new `type`, so pass over types and fields you do not know.
+
+The other way, what other services saw goes to the stream `{INBOX}`: in the plain form, as CloudEvents in structured
+JSON, or as CloudEvents in binary mode (attributes in `ce-` headers, the body is the data). A repeat of `source` and
+`id` has no effect; what cannot be recorded is put aside with the reason.
 """
 
 
@@ -40,9 +45,12 @@ def document() -> dict[str, Any]:
                 "variables": {"host": {"default": "localhost"}, "port": {"default": "4222"}},
             }
         },
-        "channels": {message.name: _channel(message) for message in MESSAGES},
-        "operations": {f"send.{message.name}": _operation(message) for message in MESSAGES},
-        "components": {"messages": {message.name: _message(message) for message in MESSAGES}, "schemas": _schemas()},
+        "channels": {message.name: _channel(message) for message in MESSAGES} | inbox.channels(),
+        "operations": {f"send.{message.name}": _operation(message) for message in MESSAGES} | inbox.operations(),
+        "components": {
+            "messages": {message.name: _message(message) for message in MESSAGES} | inbox.messages(),
+            "schemas": _schemas(),
+        },
     }
 
 
@@ -86,9 +94,9 @@ def _message(message: PublicMessage) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    types = [CloudEvent[Any], *dict.fromkeys(message.data_type for message in MESSAGES)]
+    types = [CloudEvent[Any], *dict.fromkeys(message.data_type for message in MESSAGES), *inbox.schema_types()]
     _, found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    schemas = {"CloudEvent" if name.startswith("CloudEvent") else name: schema for name, schema in found.items()}
+    schemas = {"CloudEvent" if name.startswith("CloudEvent_") else name: schema for name, schema in found.items()}
     schemas["CloudEvent"]["title"] = "CloudEvent"
     for schema in schemas.values():
         schema["description"] = inspect.cleandoc(schema.get("description", ""))
