@@ -136,23 +136,23 @@ class ConsumerDefinition(msgspec.Struct, frozen=True, kw_only=True):
     managed: Mapping[str, Any]
 
 
-def ingest_consumer() -> ConsumerDefinition:
+def ingest_consumer(*, ack_wait_s: float = ACK_WAIT_S) -> ConsumerDefinition:
     """Gives out the inbox. Deliveries have no limit: after one, JetStream would hide a message without a word."""
-    return _pull_consumer(INBOX, INGEST, ack_wait_s=ACK_WAIT_S)
+    return _pull_consumer(INBOX, INGEST, ack_wait_s=ack_wait_s)
 
 
-def matching_consumer() -> ConsumerDefinition:
+def matching_consumer(*, ack_wait_s: float = ACK_WAIT_S) -> ConsumerDefinition:
     """Gives out what is held, again and again."""
-    return _pull_consumer(HELD, MATCHING, ack_wait_s=ACK_WAIT_S)
+    return _pull_consumer(HELD, MATCHING, ack_wait_s=ack_wait_s)
 
 
-def _pull_consumer(stream: str, name: str, *, ack_wait_s: int) -> ConsumerDefinition:
+def _pull_consumer(stream: str, name: str, *, ack_wait_s: float) -> ConsumerDefinition:
     return ConsumerDefinition(
         stream=stream,
         name=name,
         fixed={"ack_policy": "explicit", "deliver_policy": "all", "replay_policy": "instant"},
         managed={
-            "ack_wait": ack_wait_s * _SECOND_NS,
+            "ack_wait": int(ack_wait_s * _SECOND_NS),
             "max_deliver": -1,
             "max_ack_pending": ACKS_PENDING_MAX,
             "max_waiting": 512,

@@ -17,6 +17,7 @@ import structlog
 from contacts.errors import InvalidInput
 from contacts_bridge.broker import Broker
 from contacts_bridge.definitions import (
+    ACK_WAIT_S,
     DEAD_PREFIX,
     HELD,
     HELD_PREFIX,
@@ -62,6 +63,7 @@ class Ingest:
     def __init__(
         self, recorder: Recorder, *, nats_url: str, figures: InboxFigures, replicas: int = 1,
         batch_max: int = BATCH_MAX, match_first_s: float = MATCH_FIRST_S, max_bytes: int | None = None,
+        ack_wait_s: float = ACK_WAIT_S,
     ) -> None:  # fmt: skip
         self._recorder = recorder
         self._nats_url = nats_url
@@ -70,6 +72,7 @@ class Ingest:
         self._match_first_s = match_first_s
         sizes = {} if max_bytes is None else {"max_bytes": max_bytes}
         self._streams = [make(replicas=replicas, **sizes) for make in (inbox_stream, dead_stream, held_stream)]
+        self._consumers = (ingest_consumer(ack_wait_s=ack_wait_s), matching_consumer(ack_wait_s=ack_wait_s))
         self._backoff = Backoff()
 
     async def run(self) -> NoReturn:
@@ -96,7 +99,7 @@ class Ingest:
         try:
             for stream in self._streams:
                 await ensure_stream(broker, stream)
-            for consumer in (ingest_consumer(), matching_consumer()):
+            for consumer in self._consumers:
                 await ensure_consumer(broker, consumer)
         finally:
             await broker.close()
@@ -132,8 +135,11 @@ class Ingest:
                 done.append((raw, outcome))
         aside = [(raw, outcome) for raw, outcome in done if outcome.reason is not None]
         await asyncio.gather(*(_put_aside(pull.broker, raw, outcome) for raw, outcome in aside))
-        await pull.acknowledge(raw.reply for raw, _ in done)
+        await self._acknowledge(pull, [raw.reply for raw, _ in done])
         self._figures.settled([outcome for _, outcome in done], time.perf_counter() - started)
+
+    async def _acknowledge(self, pull: Pull, replies: Sequence[bytes]) -> None:
+        await pull.acknowledge(replies)
 
     async def _patiently(self, pull: Pull, batch: Sequence[Raw]) -> list[Outcome | None]:
         """Waits for a database that is away; JetStream is told, so that it gives nothing to anybody else meanwhile."""
