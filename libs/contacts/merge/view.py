@@ -101,7 +101,8 @@ class _Tree:
             ATTRIBUTE_PREFIX + key for child in composition.children for key in self.profiles[child].attributes
         }
         chosen = {field for absorption in composition.absorptions for field in absorption.choices}
-        for field in {*PLAIN_FIELDS, *attributes, *chosen}:
+        # In an order that is the same in every process, so that a profile is the same to the byte.
+        for field in sorted({*PLAIN_FIELDS, *attributes, *chosen}):
             owner = self._owner(contact, composition, field)
             if owner != contact.id:
                 found[field] = owner
