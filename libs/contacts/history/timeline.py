@@ -122,7 +122,7 @@ class Timeline:
             concerned |= self._above(after)
         self.changed[contact_id] = self.world.workspaces[contact_id] = event.workspace_id
         if (before.email, before.phone, before.channels) != (after.email, after.phone, after.channels) or after.erased:
-            self._move(contact_id, after)
+            self._move(before, after)
         return concerned | self._make_room(event, before, after)
 
     def _above(self, contact: Contact) -> set[UUID]:
@@ -133,15 +133,16 @@ class Timeline:
             contact = self.world.own.get(into) or initial(into)
         return above
 
-    def _move(self, contact_id: UUID, after: Contact) -> None:
-        before = self._digests.pop(contact_id, None)
-        addresses = self._digests_of(contact_id, after)
-        self.had.update((address, contact_id) for address in addresses)
-        for address, having in self.world.holders.items() if self.world.holders else ():
-            if before is None or address in before:
-                having.discard(contact_id)
-            if address in addresses:
-                having.add(contact_id)
+    def _move(self, before: Contact, after: Contact) -> None:
+        contact_id, holders = after.id, self.world.holders
+        had = self._digests_of(contact_id, before)
+        del self._digests[contact_id]
+        has = self._digests_of(contact_id, after)
+        self.had.update((address, contact_id) for address in has - had)
+        for address in (had - has).intersection(holders):
+            holders[address].discard(contact_id)
+        for address in has.intersection(holders):
+            holders[address].add(contact_id)
 
     def _make_room(self, event: RecordedEvent[Any], before: Contact, after: Contact) -> set[UUID]:
         contact_id, takes_room = event.stream_id, self.world.takes_room
