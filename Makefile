@@ -38,11 +38,11 @@ integration: setup ## Every part on real servers
 e2e: setup ## Journeys through the real stack
 	@$(PYTEST) $(ARGS) tests/e2e
 property: setup ## Random input and histories at their full figures (hours)
-	@ROLLBOOK_PROPERTY=full $(PYTEST) -n $(WORKERS) --timeout 0 -m hypothesis $(ARGS) tests
+	@ROLLBOOK_PROPERTY=full $(PYTEST) -n $(WORKERS) --timeout 0 -m "property or hypothesis" $(ARGS) tests
 chaos: setup ## Kill tests at their full figures (hours)
 	@ROLLBOOK_CHAOS=full $(PYTEST) --timeout 0 $(ARGS) tests/chaos
-bench: setup ## Figures beside those of others; BENCH="append http" picks some
-	@$(VENV)/python -m tests.bench $(BENCH)
+bench: setup ## Figures beside those of others; BENCH="append http" picks some, DATA=1m is a million contacts
+	@$(if $(DATA),ROLLBOOK_BENCH_DATA=$(DATA) )$(VENV)/python -m tests.bench $(if $(DATA),million,$(BENCH))
 
 ##@ Quality
 .PHONY: lint fmt check
@@ -52,10 +52,12 @@ lint: setup ## ruff, mypy --strict, import walls, module sizes
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports
 	@$(VENV)/python -m tests.support.sizes
-fmt: setup ## Format, repair what ruff can, renew the README's line numbers
+fmt: setup ## Format, repair what ruff can, renew line numbers of the README and the AsyncAPI documents
 	@$(VENV)/ruff check --fix .
 	@$(VENV)/ruff format .
 	@$(VENV)/python -m tests.support.readme
+	@$(VENV)/python -m contacts_bridge.asyncapi
+	@$(VENV)/python -m contacts_api.micro.asyncapi
 check: lint test ## What a change must pass
 
 ##@ Project

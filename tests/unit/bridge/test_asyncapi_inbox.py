@@ -65,9 +65,7 @@ def test_every_kind_has_a_channel_whose_messages_exist() -> None:
     for each in accepted():
         channel, messages = DOCUMENT["channels"][each.name], DOCUMENT["components"]["messages"]
         assert channel["address"] == f"rollbook.inbox.v1.{{workspace}}.{each.kind}"
-        assert (
-            channel["messages"].keys() == {each.name, f"{each.name}.event"} <= DOCUMENT["components"]["messages"].keys()
-        )
+        assert channel["messages"].keys() == {each.name, f"{each.name}.event"} <= messages.keys()
         assert DOCUMENT["operations"][f"receive.{each.name}"]["action"] == "receive"
 
 
