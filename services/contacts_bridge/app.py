@@ -1,4 +1,4 @@
-"""The bridge process put together: the log, the relay, the inbox, webhooks, figures, and an orderly end."""
+"""The bridge process put together: the log, the relays, the inbox, webhooks, figures, and an orderly end."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from contacts_bridge.inbox.process import run_inbox
 from contacts_bridge.metrics import Figures
 from contacts_bridge.opening import open_patiently
 from contacts_bridge.relay import Relay
+from contacts_bridge.segments.feed import segments_stream
+from contacts_bridge.segments.relay import SegmentRelay
 from contacts_bridge.webhooks.process import run_webhooks
 from eventstore.signals import LogSignals
 from eventstore.store import EventStore
@@ -47,6 +49,11 @@ async def main(settings: Settings, stop: Stop) -> None:
         idle_check_s=settings.poll_interval_s,
     )
 
+    segments = SegmentRelay(
+        store.pool, nats_url=settings.nats_url, definition=segments_stream(replicas=settings.nats_replicas),
+        lanes=store.lanes,
+    )  # fmt: skip
+
     async def relay_ready() -> str | None:
         return figures.ready(settings.lag_limit_s)
 
@@ -65,6 +72,7 @@ async def main(settings: Settings, stop: Stop) -> None:
             works = (
                 signals.run(),
                 relay.run(),
+                segments.run(),
                 figures.watch_lag(store, relay),
                 run_webhooks(settings, store, signals, asks_for_values),
                 run_inbox(settings, inbox_figures),

@@ -13,9 +13,11 @@ from typing import Any, Final
 import msgspec
 
 from contacts_bridge import asyncapi_inbox as inbox
+from contacts_bridge import asyncapi_segments as segments
 from contacts_bridge.cloudevent import CONTENT_TYPE, CloudEvent, subject_of
 from contacts_bridge.definitions import EVENTS, INBOX
 from contacts_bridge.messages import MESSAGES, PublicMessage
+from contacts_bridge.segments.message import STREAM as SEGMENTS
 
 DOCUMENT: Final = Path(__file__).parents[2] / "deploy" / "asyncapi.json"
 
@@ -25,6 +27,8 @@ Every event of every contact and workspace, as CloudEvents 1.0 in structured JSO
 At least once, and in order per contact: consumers remember the `id`, or the highest `version` per `subject`.
 Personal data is left out unless the workspace's settings ask for it. Fields are only ever added; a change that breaks
 readers comes as a new `type`, so pass over types and fields you do not know.
+
+Who enters and leaves segments, as windows of time pass too, is told on the stream `{SEGMENTS}`.
 
 The other way, what other services saw goes to the stream `{INBOX}`: in the plain form, as CloudEvents in structured
 JSON, or as CloudEvents in binary mode (attributes in `ce-` headers, the body is the data). A repeat of `source` and
@@ -45,10 +49,14 @@ def document() -> dict[str, Any]:
                 "variables": {"host": {"default": "localhost"}, "port": {"default": "4222"}},
             }
         },
-        "channels": {message.name: _channel(message) for message in MESSAGES} | inbox.channels(),
-        "operations": {f"send.{message.name}": _operation(message) for message in MESSAGES} | inbox.operations(),
+        "channels": {message.name: _channel(message) for message in MESSAGES} | segments.channels() | inbox.channels(),
+        "operations": {f"send.{message.name}": _operation(message) for message in MESSAGES}
+        | segments.operations()
+        | inbox.operations(),
         "components": {
-            "messages": {message.name: _message(message) for message in MESSAGES} | inbox.messages(),
+            "messages": {message.name: _message(message) for message in MESSAGES}
+            | segments.messages()
+            | inbox.messages(),
             "schemas": _schemas(),
         },
     }
@@ -94,13 +102,14 @@ def _message(message: PublicMessage) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    types = [CloudEvent[Any], *dict.fromkeys(message.data_type for message in MESSAGES), *inbox.schema_types()]
+    own = dict.fromkeys(message.data_type for message in MESSAGES)
+    types = [CloudEvent[Any], *own, *segments.schema_types(), *inbox.schema_types()]
     _, found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schemas = {"CloudEvent" if name.startswith("CloudEvent_") else name: schema for name, schema in found.items()}
     schemas["CloudEvent"]["title"] = "CloudEvent"
     for schema in schemas.values():
         schema["description"] = inspect.cleandoc(schema.get("description", ""))
-    return {"Headers": _HEADERS, **schemas}
+    return {"Headers": _HEADERS, "SegmentHeaders": segments.HEADERS, **schemas}
 
 
 def _reference(kind: str, name: str) -> dict[str, str]:

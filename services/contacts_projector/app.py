@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from contacts.catalog import CODEC, PROJECTIONS
+from contacts.segment.clock import SegmentClock
+from contacts.segment.projection import SegmentProjection
 from contacts_projector import retention
 from contacts_projector.metrics import Figures
 from eventstore import builds, status
@@ -62,6 +64,9 @@ async def _run(settings: Settings) -> None:
     endpoint = _endpoint(settings, store, figures)
     work: list[Coroutine[Any, Any, None]] = [
         projector.run(),
+        SegmentClock(
+            connector(settings.database_url, role=ROLE, application_name="rollbook segment clock"), SegmentProjection()
+        ).run(),
         status.watch(connect_, figures.status),
         retention.keep(settings, _keyring(settings), connect_),
         *(_keep_rebuilt(settings, store, connect_, projection, figures) for projection in PROJECTIONS),

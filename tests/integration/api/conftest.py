@@ -15,6 +15,8 @@ import pytest_asyncio
 from uuid_utils.compat import uuid7
 
 from contacts.catalog import CODEC, PROJECTIONS
+from contacts.segment.clock import SegmentClock
+from contacts.segment.projection import SegmentProjection
 from contacts.workspace.bootstrap import bootstrap
 from contacts_api.app import create_app
 from contacts_api.server import listen, serving
@@ -125,10 +127,13 @@ async def projecting(settings: Settings) -> AsyncIterator[None]:
     await connection.close()
     keyring = Keyring(keys, current=max(keys))
     store = await EventStore.open(settings.database_url, codec=CODEC, keyring=keyring, role=role, pool_size=2)
-    task = asyncio.create_task(Projector(store, settings.database_url, PROJECTIONS).run())
+    clock = SegmentClock(connector(settings.database_url, role=role, application_name="clock"), SegmentProjection())
+    work = (Projector(store, settings.database_url, PROJECTIONS).run(), clock.run())
+    tasks = [asyncio.create_task(each) for each in work]
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await store.close()

@@ -43,6 +43,11 @@ async def victim(api: Api) -> dict[str, Any]:
     merge = (await owner.post("/v1/merges", json={"primary": contact["id"], "others": [absorbed["id"]]})).json()
     await tenant.contact()
     webhook = (await owner.post("/v1/webhooks", json={"url": "https://example.com", "description": CANARY})).json()
+    list_ = (await owner.post("/v1/lists", json={"name": CANARY})).json()
+    filter_ = {"field": "first_name", "op": "eq", "value": CANARY}
+    segment = (await owner.post("/v1/segments", json={"name": CANARY, "filter": filter_})).json()
+    joined = await owner.post(f"/v1/contacts/{contact['id']}/lists/{list_['id']}")
+    await owner.get("/v1/lists", headers={"Rollbook-Min-Position": joined.headers["Rollbook-Position"]})
     listed = await owner.get("/v1/contacts", params={"limit": 1})
     return {
         "tenant": tenant,
@@ -53,6 +58,8 @@ async def victim(api: Api) -> dict[str, Any]:
         "absorbed_id": absorbed["id"],
         "merge_id": merge["id"],
         "webhook_id": webhook["id"],
+        "list_id": list_["id"],
+        "segment_id": segment["id"],
         "cursor": listed.json()["next_cursor"],
         "position": listed.headers["Rollbook-Position"],
     }
@@ -67,6 +74,8 @@ async def intruders(api: Api) -> list[httpx2.AsyncClient]:
         "contacts.write",
         "contacts.delete",
         "contacts.history",
+        "segments.read",
+        "segments.write",
         "attributes.write",
         "suppressions.read",
         "suppressions.add",
@@ -88,6 +97,8 @@ NAMED: Final = (
     "merge_id",
     "erasure_id",
     "webhook_id",
+    "list_id",
+    "segment_id",
 )
 
 
@@ -108,6 +119,8 @@ async def everything(tenant: Tenant) -> dict[str, str]:
         "/v1/keys",
         "/v1/suppressions",
         "/v1/webhooks",
+        "/v1/lists",
+        "/v1/segments",
     )
     return {path: (await tenant.owner.get(path)).text for path in paths}
 
@@ -124,7 +137,8 @@ async def test_foreign_ids_are_answered_exactly_as_absent_ones(
         query = "?reason=x" if endpoint.method == "DELETE" and endpoint.name == "delete_contact" else ""
         for foreign in (
             victim["contact_id"], victim["deleted_id"], victim["key_id"], victim["suppression_id"],
-            victim["absorbed_id"], victim["merge_id"], victim["webhook_id"], CANARY,
+            victim["absorbed_id"], victim["merge_id"], victim["webhook_id"],
+            victim["list_id"], victim["segment_id"], CANARY,
         ):  # fmt: skip
             absent = str(uuid4()) if len(foreign) == 36 else "q" * len(foreign)
             answers = []

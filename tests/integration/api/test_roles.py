@@ -30,6 +30,30 @@ MATRIX: Final = {
     ("DELETE", "/v1/contacts/{contact_id}/tags/{tag}"): "OMA",
     ("POST", "/v1/contacts/{contact_id}/channels"): "OMA",
     ("DELETE", "/v1/contacts/{contact_id}/channels/{kind}/{token}"): "OMA",
+    ("GET", "/v1/lists"): "OMAU",
+    ("POST", "/v1/lists"): "OM",
+    ("GET", "/v1/lists/{list_id}"): "OMAU",
+    ("PATCH", "/v1/lists/{list_id}"): "OM",
+    ("DELETE", "/v1/lists/{list_id}"): "OM",
+    ("POST", "/v1/lists/{list_id}/restore"): "OM",
+    ("GET", "/v1/lists/{list_id}/members"): "OMAU",
+    ("POST", "/v1/lists/{list_id}/members"): "OM",
+    ("DELETE", "/v1/lists/{list_id}/members"): "OM",
+    ("POST", "/v1/contacts/{contact_id}/lists/{list_id}"): "OMA",
+    ("DELETE", "/v1/contacts/{contact_id}/lists/{list_id}"): "OMA",
+    ("GET", "/v1/contacts/{contact_id}/segments"): "OMAU",
+    ("POST", "/v1/contacts/{contact_id}/explain"): "OMAU",
+    ("GET", "/v1/segments"): "OMAU",
+    ("POST", "/v1/segments"): "OM",
+    ("GET", "/v1/segments/{segment_id}"): "OMAU",
+    ("PATCH", "/v1/segments/{segment_id}"): "OM",
+    ("DELETE", "/v1/segments/{segment_id}"): "OM",
+    ("POST", "/v1/segments/{segment_id}/restore"): "OM",
+    ("GET", "/v1/segments/{segment_id}/members"): "OMAU",
+    ("POST", "/v1/segments/{segment_id}/members"): "OMAU",
+    ("GET", "/v1/segments/{segment_id}/members/count"): "OMAU",
+    ("GET", "/v1/segments/{segment_id}/diff"): "OMAU",
+    ("GET", "/v1/segments/{segment_id}/explain/{contact_id}"): "OMAU",
     ("GET", "/v1/contacts/{contact_id}/history"): "OMAU",
     ("GET", "/v1/contacts/{contact_id}/provenance"): "OMAU",
     ("GET", "/v1/contacts/{contact_id}/diff"): "OMAU",
@@ -103,7 +127,7 @@ async def keys(tenant: Tenant) -> dict[str, str]:
     return {role: await tenant.key(role) for role in ROLES}
 
 
-NAMED: Final = ("webhook_id", "value", "key", "member_id", "key_id", "suppression_id", "erasure_id", "merge_id")
+NAMED: Final = ("list_id", "segment_id", "webhook_id", "value", "key", "member_id", "key_id", "suppression_id", "erasure_id", "merge_id")
 
 
 def address(endpoint: Endpoint, contact_id: UUID) -> str:

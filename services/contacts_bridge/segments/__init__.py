@@ -1,0 +1,1 @@
+"""Who enters and leaves segments, told on a JetStream stream of its own."""
