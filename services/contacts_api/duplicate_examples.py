@@ -50,4 +50,11 @@ REMOVALS: Final[dict[str, Any]] = {
     },
     "every group": {"by": "phone", "keep": "latest", "keys": "all", "reason": "cleaning up"},
 }
-REMOVED: Final[dict[str, Any]] = {"groups": 2, "contacts": 3, "deleted": 3, "skipped": 0, "remaining": 0}
+REMOVED: Final[dict[str, Any]] = {
+    "groups": 2,
+    "contacts": 3,
+    "deleted": 3,
+    "skipped": 0,
+    "remaining": 0,
+    "operation_id": "01936f62-2b3c-7d4e-9f50-6b7c8d9e0f1a",
+}

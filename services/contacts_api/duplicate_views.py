@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from contacts.contact.state import Contact
 from contacts.duplicate.keys import By
 from contacts.duplicate.model import Evidence, says
@@ -116,6 +118,8 @@ class RemovedView(View, frozen=True):
     skipped: int
     #: More than one request deletes: send the request once more, without its `expected_count` and with another key.
     remaining: int
+    #: Stands in the history of every contact deleted.
+    operation_id: UUID
 
 
 def duplicate_page(page: Page) -> DuplicatePage:
@@ -171,4 +175,4 @@ def _contact(contact: Contact) -> DuplicateContactView:
 
 
 def removed_view(removed: Removed) -> RemovedView:
-    return RemovedView(removed.groups, removed.contacts, removed.deleted, removed.skipped, removed.remaining)
+    return RemovedView(*msgspec.structs.astuple(removed))

@@ -86,66 +86,76 @@ DELETE FROM address_group AS g
 WHERE g.workspace_id = $1 AND g.address_kind = $2 AND g.address = ANY ($3::text[])
 
 -- members --
--- Who is in some blocks, of each at most $12.
-SELECT 'by_name' AS kind, k.key, m.contact_id
+-- Who is in some blocks, of each at most $12; those with one alone are left out.
+SELECT 'by_name' AS kind, k.key, m.contact_ids
 FROM unnest($2::bigint[]) AS k (key)
-CROSS JOIN LATERAL (
+CROSS JOIN LATERAL (SELECT ARRAY(
     SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_name = k.key LIMIT $12
-) AS m
+)) AS m (contact_ids)
+WHERE cardinality(m.contact_ids) > 1
 UNION ALL
-SELECT 'by_name_place' AS kind, k.key, m.contact_id
+SELECT 'by_name_place' AS kind, k.key, m.contact_ids
 FROM unnest($3::bigint[]) AS k (key)
-CROSS JOIN LATERAL (
+CROSS JOIN LATERAL (SELECT ARRAY(
     SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_name_place = k.key LIMIT $12
-) AS m
+)) AS m (contact_ids)
+WHERE cardinality(m.contact_ids) > 1
 UNION ALL
-SELECT 'by_birth' AS kind, k.key, m.contact_id
+SELECT 'by_birth' AS kind, k.key, m.contact_ids
 FROM unnest($4::bigint[]) AS k (key)
-CROSS JOIN LATERAL (
+CROSS JOIN LATERAL (SELECT ARRAY(
     SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_birth = k.key LIMIT $12
-) AS m
+)) AS m (contact_ids)
+WHERE cardinality(m.contact_ids) > 1
 UNION ALL
-SELECT 'by_house' AS kind, k.key, m.contact_id
+SELECT 'by_house' AS kind, k.key, m.contact_ids
 FROM unnest($5::bigint[]) AS k (key)
-CROSS JOIN LATERAL (
+CROSS JOIN LATERAL (SELECT ARRAY(
     SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_house = k.key LIMIT $12
-) AS m
+)) AS m (contact_ids)
+WHERE cardinality(m.contact_ids) > 1
 UNION ALL
-SELECT 'by_street' AS kind, k.key, m.contact_id
+SELECT 'by_street' AS kind, k.key, m.contact_ids
 FROM unnest($6::bigint[]) AS k (key)
-CROSS JOIN LATERAL (
+CROSS JOIN LATERAL (SELECT ARRAY(
     SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_street = k.key LIMIT $12
-) AS m
+)) AS m (contact_ids)
+WHERE cardinality(m.contact_ids) > 1
 UNION ALL
-SELECT 'by_email_sound' AS kind, k.key, m.contact_id
+SELECT 'by_email_sound' AS kind, k.key, m.contact_ids
 FROM unnest($7::bigint[]) AS k (key)
-CROSS JOIN LATERAL (
+CROSS JOIN LATERAL (SELECT ARRAY(
     SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_email_sound = k.key LIMIT $12
-) AS m
+)) AS m (contact_ids)
+WHERE cardinality(m.contact_ids) > 1
 UNION ALL
-SELECT 'by_email_letters' AS kind, k.key, m.contact_id
+SELECT 'by_email_letters' AS kind, k.key, m.contact_ids
 FROM unnest($8::bigint[]) AS k (key)
-CROSS JOIN LATERAL (
+CROSS JOIN LATERAL (SELECT ARRAY(
     SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_email_letters = k.key LIMIT $12
-) AS m
+)) AS m (contact_ids)
+WHERE cardinality(m.contact_ids) > 1
 UNION ALL
-SELECT 'by_email_ends' AS kind, k.key, m.contact_id
+SELECT 'by_email_ends' AS kind, k.key, m.contact_ids
 FROM unnest($9::bigint[]) AS k (key)
-CROSS JOIN LATERAL (
+CROSS JOIN LATERAL (SELECT ARRAY(
     SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_email_ends = k.key LIMIT $12
-) AS m
+)) AS m (contact_ids)
+WHERE cardinality(m.contact_ids) > 1
 UNION ALL
-SELECT 'by_phone_end' AS kind, k.key, m.contact_id
+SELECT 'by_phone_end' AS kind, k.key, m.contact_ids
 FROM unnest($10::bigint[]) AS k (key)
-CROSS JOIN LATERAL (
+CROSS JOIN LATERAL (SELECT ARRAY(
     SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_phone_end = k.key LIMIT $12
-) AS m
+)) AS m (contact_ids)
+WHERE cardinality(m.contact_ids) > 1
 UNION ALL
-SELECT 'by_phone_digits' AS kind, k.key, m.contact_id
+SELECT 'by_phone_digits' AS kind, k.key, m.contact_ids
 FROM unnest($11::bigint[]) AS k (key)
-CROSS JOIN LATERAL (
+CROSS JOIN LATERAL (SELECT ARRAY(
     SELECT c.contact_id FROM candidate AS c WHERE c.workspace_id = $1 AND c.by_phone_digits = k.key LIMIT $12
-) AS m
+)) AS m (contact_ids)
+WHERE cardinality(m.contact_ids) > 1
 
 -- known_full --
 SELECT b.kind, b.key

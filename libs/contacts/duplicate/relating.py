@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import UUID
@@ -65,13 +65,14 @@ class _Relating:
     async def take(self, changes: Sequence[Change]) -> None:
         """Finds the pairs of some of those who changed, and of the blocks that they made full or no longer full."""
         joined = {change.contact_id: list(_blocks(change.joined)) for change in changes}
-        touched = {block for blocks in joined.values() for block in blocks}
-        touched.update(block for change in changes for block in _blocks(change.left))
+        left = {block for change in changes for block in _blocks(change.left)}
+        touched = left.union(*joined.values())
         if not touched:
             return
         members = await self._members(touched, BLOCK_MAX + 1)
         full = {block for block, ids in members.items() if len(ids) > BLOCK_MAX}
-        was_full = await self._known_full(touched)
+        # One that nobody left and that is not full now was not full before.
+        was_full = await self._known_full(full | left)
         await self._mark(full - was_full, was_full - full)
         if full - was_full:
             await self._part(full - was_full)
@@ -81,17 +82,16 @@ class _Relating:
         await self._keep(pairs)
 
     async def _members(self, blocks: Iterable[Block], limit: int | None) -> dict[Block, list[UUID]]:
+        """At most `limit` of each block; those with one contact are left out."""
         keys: dict[str, list[int]] = {kind: [] for kind in KINDS}
         for kind, key in blocks:
             keys[kind].append(key)
-        found: dict[Block, list[UUID]] = {}
-        for kind, key, contact_id in await self._connection.fetch(
-            SQL["members"], self._workspace_id, *keys.values(), limit
-        ):
-            found.setdefault((kind, key), []).append(contact_id)
-        return found
+        rows = await self._connection.fetch(SQL["members"], self._workspace_id, *keys.values(), limit)
+        return {(row["kind"], row["key"]): row["contact_ids"] for row in rows}
 
-    async def _known_full(self, blocks: Iterable[Block]) -> set[Block]:
+    async def _known_full(self, blocks: Collection[Block]) -> set[Block]:
+        if not blocks:
+            return set()
         rows = await self._connection.fetch(SQL["known_full"], self._workspace_id, *_columns(blocks))
         return {(row["kind"], row["key"]) for row in rows}
 
@@ -150,9 +150,8 @@ def _new_pairs(
     for contact_id, blocks in joined.items():
         for block in blocks:
             if block not in full:
-                yield from (pair_of(contact_id, other) for other in members[block] if other != contact_id)
+                yield from (pair_of(contact_id, other) for other in members.get(block, ()) if other != contact_id)
 
 
 def _columns(records: Iterable[tuple[object, ...]]) -> list[list[object]]:
-    columns = [list(column) for column in zip(*records, strict=True)]
-    return columns or [[], []]
+    return [list(column) for column in zip(*records, strict=True)]

@@ -55,6 +55,8 @@ class Removed(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     skipped: int
     #: Left for a repeat of the request, because they are more than one request deletes.
     remaining: int
+    #: In the metadata of every event it wrote.
+    operation_id: UUID
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +98,8 @@ class Removal:
         plan = await self._queries.removable(workspace_id, command.by, command.keys)
         if command.expected_count not in (None, plan.contacts):
             raise UnexpectedCount(command.expected_count or 0, plan.contacts)
-        run = _Run(self._store, self._queries, self._components, command, replace(metadata, operation_id=new_id()))
+        operation_id = new_id()
+        run = _Run(self._store, self._queries, self._components, command, replace(metadata, operation_id=operation_id))
         await run.go()
         removed = Removed(
             groups=plan.groups,
@@ -104,6 +107,7 @@ class Removal:
             deleted=run.deleted,
             skipped=run.skipped,
             remaining=remaining,
+            operation_id=operation_id,
         )
         appended = run.appended or await self._nothing(workspace_id)
         if idempotency_key is not None:
