@@ -139,10 +139,9 @@ class Timeline:
         del self._digests[contact_id]
         has = self._digests_of(contact_id, after)
         self.had.update((address, contact_id) for address in has - had)
-        for address in (had - has).intersection(holders):
-            holders[address].discard(contact_id)
-        for address in has.intersection(holders):
-            holders[address].add(contact_id)
+        for address in had ^ has:
+            if address in holders:
+                (holders[address].add if address in has else holders[address].discard)(contact_id)
 
     def _make_room(self, event: RecordedEvent[Any], before: Contact, after: Contact) -> set[UUID]:
         contact_id, takes_room = event.stream_id, self.world.takes_room
