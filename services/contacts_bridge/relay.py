@@ -36,6 +36,10 @@ MAX_PAYLOAD_BYTES: Final = 512 * 1024
 """A message with values that is larger goes without them; NATS takes 1 MB by default, headers included."""
 TAKEOVER_AFTER_S: Final = 2.0
 IDLE_CHECK_S: Final = 1.0
+BUSY_MESSAGES: Final = 10
+REST_MAX_S: Final = 0.01
+"""A batch is a flush of JetStream's disk whatever it holds. After so many messages in one that was not full, the relay
+rests for as long as it took: a busy log is sent in fewer, fuller batches, a quiet one at once."""
 LOOK_EVERY_S: Final = 0.05
 """A tail that went with its server is noticed by the fence. One that somebody deleted is noticed only by looking."""
 
@@ -130,7 +134,10 @@ class Relay:
                 batch = await self._next_batch()
                 self._watcher.state("holding" if self._held else "at work")
                 if batch:
+                    began = time.monotonic()
                     await self._send(broker, batch)
+                    if BUSY_MESSAGES <= len(batch) < self._batch_size:
+                        await asyncio.sleep(min(time.monotonic() - began, REST_MAX_S))
                 else:
                     await self._wait_for_events()
         finally:
