@@ -40,6 +40,7 @@ async def sweep(connection: Connection, projections: Iterable[str]) -> Swept:
     Takes the login that owns the schemas. A standby or an archive has WAL of its own. Raises BuildBusy.
     """
     dropped = [build.schema_name for name in projections for build in await builds.drop_retired(connection, name)]
+    await connection.execute(SQL["forget_statistics"])
     await connection.execute("ANALYZE")
     tables = [row["name"] for row in await connection.fetch(SQL["tables"])]
     for table in tables:

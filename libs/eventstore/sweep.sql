@@ -8,6 +8,12 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND (n.nspname LIKE 'rm\_%' OR n.nspname = 'keys' OR c.oid = 'pg_statistic'::regclass)
 ORDER BY 1
 
+-- forget_statistics --
+-- ANALYZE keeps what it last knew of a table that is empty by now.
+SELECT pg_clear_attribute_stats(s.schemaname::text, s.tablename::text, s.attname::text, s.inherited)
+FROM pg_stats s
+WHERE s.schemaname LIKE 'rm\_%' OR s.schemaname IN ('keys', 'log')
+
 -- is_superuser --
 SELECT r.rolsuper
 FROM pg_roles r

@@ -7,9 +7,9 @@ import contextlib
 import random
 import string
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import pytest
@@ -19,16 +19,23 @@ from contacts.contact.projection import ContactProjection
 from eventstore.rebuild import Rebuild
 from eventstore.sweep import sweep
 from eventstore.verify import verify_chain
+from rollbook.embedded.binaries import postgres_bin
 from rollbook.embedded.nats import Nats
 from rollbook.embedded.postgres import Postgres
 from tests.chaos.support.report import Report, figure
 from tests.chaos.support.traces import Traces, checkpoint, forms
 from tests.integration.api.conftest import Tenant, running_api
 from tests.integration.bridge.rig import Rig
+from tests.support.waiting import until
+from tests.support.wire import Reply, Wire
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.chaos
 
-PERSONS = figure(12, 10_000)
+PERSONS = figure(100, 10_000)
+#: Requests at the same time.
+AT_ONCE = 16
 SURVIVORS = 3
 READ_MODELS = [projection.name for projection in PROJECTIONS]
 #: That of every canary: phones need not be unique.
@@ -38,8 +45,9 @@ PHONE = "+48229876543"
 class Town:
     """A whole installation with canary persons and others, to be stopped and searched."""
 
-    def __init__(self, tenant: Tenant, rig: Rig, postgres: Postgres, mark: str) -> None:
+    def __init__(self, tenant: Tenant, wire: Wire, rig: Rig, postgres: Postgres, mark: str) -> None:
         self.tenant = tenant
+        self.wire = wire
         self.rig = rig
         self.postgres = postgres
         self.mark = mark
@@ -49,26 +57,48 @@ class Town:
 
     async def settle(self, persons: int) -> None:
         """Everything that keeps personal data gets some of each canary."""
-        for number in range(persons):
-            contact = await self.tenant.contact(**self._person(number))
-            self.canaries.append(contact["id"])
-            url = f"/v1/contacts/{contact['id']}"
-            for answer in (
-                await self.tenant.owner.patch(url, json={"last_name": f"{self.mark}ska {number}"}),
-                await self.tenant.owner.post(f"{url}/tags", json={"tags": [f"{self.mark}-tag-{number}"]}),
-                await self.tenant.owner.post(f"{url}/block", json={"reason": f"{self.mark} was rude"}),
-                await self.tenant.owner.post(
-                    f"{url}/blacklist", json={"channel": "email", "reason": f"{self.mark} asked for it"}
-                ),
-            ):
-                assert answer.is_success, answer.text
-            await self.tenant.visible(answer)
+        self.canaries += await at_once(self._settle_one(number) for number in range(persons))
         pair = [(await self.tenant.contact(**self._person(persons + number)))["id"] for number in range(2)]
-        merged = await self.tenant.owner.post("/v1/merges", json={"primary": pair[0], "others": pair[1:]})
-        assert merged.is_success, merged.text
+        merged = await self.send("POST", "/v1/merges", {"primary": pair[0], "others": pair[1:]})
         self.canaries += pair
-        for number in range(SURVIVORS):
-            self.survivors.append((await self.tenant.contact(email=f"stays-{number}@example.com"))["id"])
+        self.survivors += await at_once(self._stays(number) for number in range(SURVIVORS))
+        await self.seen(merged)
+
+    async def _settle_one(self, number: int) -> str:
+        made = (await self.send("POST", "/v1/contacts", self._person(number))).json()
+        url = f"/v1/contacts/{made['id']}"
+        await self.send("PATCH", url, {"last_name": f"{self.mark}ska {number}"})
+        await self.send("POST", f"{url}/tags", {"tags": [f"{self.mark}-tag-{number}"]})
+        said = {"id": f"{self.mark}-{number}", "source": "shop", "type": "web.viewed", "time": "2026-03-01T12:00:00Z"}
+        seen = {**said, "contact": {"id": made["id"]}, "data": {"name": f"{self.mark} page"}}
+        await self.send("POST", "/v1/activity", {"items": [seen]})
+        await self.send("POST", f"{url}/block", {"reason": f"{self.mark} was rude"})
+        blacklist = {"channel": "email", "reason": f"{self.mark} asked for it"}
+        await self.send("POST", f"{url}/blacklist", blacklist)
+        return str(made["id"])
+
+    async def _stays(self, number: int) -> str:
+        made = await self.send("POST", "/v1/contacts", {"email": f"stays-{number}@example.com"})
+        return str(made.json()["id"])
+
+    async def send(self, method: str, path: str, body: Any) -> Reply:
+        reply = await self.wire.send(method, path, body, key=self.tenant.owner_key)
+        assert reply.status < 300, reply.text
+        return reply
+
+    async def seen(self, reply: Reply) -> None:
+        """Waits until every read model shows what was done."""
+        position = int(reply.headers["rollbook-position"].partition(".")[2])
+        async with self.superuser() as connection:
+
+            async def reached() -> bool:
+                behind = await connection.fetchval(
+                    "SELECT count(*) FROM projector.checkpoints c JOIN projector.projections p USING (name, build)"
+                    " WHERE p.state = 'live' AND c.position < $1", position
+                )  # fmt: skip
+                return not behind
+
+            await until(reached, timeout_s=60, what="every read model is there")
 
     def _person(self, number: int) -> dict[str, Any]:
         mark = self.mark
@@ -89,14 +119,10 @@ class Town:
         self.keys = [row["wrapped"] for row in rows]
         assert len(self.keys) == len(self.canaries)
         body = {"confirm": True, "reason": "person_asked"}
-        answers = [await self.tenant.owner.post(f"/v1/contacts/{each}/erase", json=body) for each in self.canaries]
-        assert {answer.status_code for answer in answers} == {200}
-        answer = answers[-1]
-        await self.tenant.visible(answer)
+        replies = await at_once(self.send("POST", f"/v1/contacts/{each}/erase", body) for each in self.canaries)
         await self.rig.caught_up(timeout_s=60)
-        # Read by another projector than the one that `visible` waits for.
-        suppressions = {"Rollbook-Min-Position": answer.headers["Rollbook-Position"]}
-        assert (await self.tenant.owner.get("/v1/suppressions", headers=suppressions)).status_code == 200
+        for reply in replies[-AT_ONCE:]:
+            await self.seen(reply)
 
     @contextlib.asynccontextmanager
     async def superuser(self) -> AsyncIterator[asyncpg.Connection]:
@@ -116,10 +142,10 @@ class Town:
         return {row["file"]: row["name"] for row in rows}
 
     async def traces(self) -> Counter[str]:
-        """Of the persons and of their keys in PostgreSQL's folder, which stays open meanwhile."""
+        """Of the persons in PostgreSQL's folder, which stays open meanwhile."""
         async with self.superuser() as connection:
             await checkpoint(connection)
-        return await asyncio.to_thread(Traces([*marks(self.mark), *self.keys]).find, self.postgres.data)
+        return await asyncio.to_thread(Traces(marks(self.mark)).find, self.postgres.data)
 
 
 def by_place(when: str, traces: Counter[str]) -> dict[str, int]:
@@ -137,7 +163,26 @@ async def town(postgres: Postgres, nats: Nats, mark: str) -> AsyncIterator[Town]
         tenant = await api.tenant()
         rig = Rig(api.services.store, nats, stack)
         rig.start(rig.relay())
-        yield Town(tenant, rig, postgres, mark)
+        wire = Wire(int(api.url.rpartition(":")[2]), AT_ONCE)
+        stack.push_async_callback(wire.close)
+        yield Town(tenant, wire, rig, postgres, mark)
+
+
+async def at_once(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All of it, as much at the same time as there are connections."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in work]
+    return [task.result() for task in tasks]
+
+
+async def dumped(postgres: Postgres, folder: Path) -> Path:
+    """What `pg_dump` writes of the whole database, as text."""
+    file = folder / "dump.sql"
+    program = postgres_bin(None) / "pg_dump"
+    process = await asyncio.create_subprocess_exec(program, "--dbname", postgres.url(), "--file", file)
+    assert await process.wait() == 0
+    assert file.stat().st_size > 100_000
+    return file
 
 
 async def test_nothing_of_an_erased_person_can_be_found_in_any_byte_that_is_left(
@@ -146,6 +191,7 @@ async def test_nothing_of_an_erased_person_can_be_found_in_any_byte_that_is_left
     chaos_report: Callable[[str], Report],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     report = chaos_report("R10")
     mark = "zq" + "".join(random.Random(report.seed).choices(string.ascii_lowercase, k=10))
@@ -166,9 +212,10 @@ async def test_nothing_of_an_erased_person_can_be_found_in_any_byte_that_is_left
             await sweep(connection, READ_MODELS)
         await everything_else_is_there(place)
         tables = await place.tables()
+        dump = await dumped(postgres, tmp_path)
     await asyncio.to_thread(postgres.stop)
     await asyncio.to_thread(nats.stop)
-    left = Traces([*marks(mark), *place.keys]).find(postgres.data, postgres.log, nats.folder)
+    left = Traces([*marks(mark), *place.keys]).find(postgres.data, postgres.log, nats.folder, dump)
     report.add({"left": left.total()})
     assert not left, {tables.get(file, file): hits for file, hits in left.items()}
     assert mark not in caplog.text.lower()
@@ -185,8 +232,10 @@ async def everything_else_is_there(place: Town) -> None:
     listed = (await place.tenant.owner.get("/v1/contacts")).json()
     assert {item["id"] for item in listed["items"]} == set(place.survivors)
     assert (await place.tenant.owner.get("/v1/contacts/counts")).json()["total"] == SURVIVORS
-    for canary in place.canaries:
-        assert (await place.tenant.owner.get(f"/v1/contacts/{canary}")).status_code == 410
+    replies = await at_once(
+        place.wire.send("GET", f"/v1/contacts/{canary}", key=place.tenant.owner_key) for canary in place.canaries
+    )
+    assert {reply.status for reply in replies} == {410}
     verdicts = await place.tenant.owner.post(
         "/v1/may-send", json={"channel": "email", "addresses": [f"{place.mark}.0@example.com"]}
     )
