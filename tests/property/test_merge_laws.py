@@ -9,7 +9,6 @@ something else leaves, an absorbed contact that leads to one that stands for not
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -31,6 +30,7 @@ from tests.property.figures import SEED, figure
 from tests.property.merge_histories import History, Mismatch
 from tests.support import gathering
 from tests.support.gathering import MINUTE, Gathering
+from tests.support.report import Report
 
 CHOICES = st.binary(min_size=40, max_size=240)
 QUIET = settings(
@@ -49,9 +49,11 @@ def told(history: History) -> None:
 # -- the model --------------------------------------------------------------------------------------------------------
 
 
-def test_profiles_are_what_the_model_says_whatever_is_merged_and_taken_apart() -> None:
+def test_profiles_are_what_the_model_says_whatever_is_merged_and_taken_apart(
+    property_report: Callable[[str], Report],
+) -> None:
+    report = property_report("R6 model")
     counts: Counter[str] = Counter()
-    started = time.perf_counter()
 
     @seed(SEED)
     @settings(QUIET, max_examples=figure(2_000, 100_000))
@@ -63,8 +65,9 @@ def test_profiles_are_what_the_model_says_whatever_is_merged_and_taken_apart() -
         counts[f"depth {max(map(history.model.depth, history.model.roots()))}"] += 1
 
     holds()
-    print(f"R6 model: seed {SEED}, {time.perf_counter() - started:.0f} s: {dict(sorted(counts.items()))}")
     assert counts["depth 6"], "no history came to the depth that is promised"
+    report.add(dict(sorted(counts.items())))
+    report.finish()
 
 
 def _forgets_lists(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +123,10 @@ def _merges_facts_instead_of_edges(monkeypatch: pytest.MonkeyPatch) -> None:
         _merges_facts_instead_of_edges,
     ],
 )
-def test_a_planted_bug_is_caught(plant: Callable[[pytest.MonkeyPatch], None]) -> None:
+def test_a_planted_bug_is_caught(
+    plant: Callable[[pytest.MonkeyPatch], None], property_report: Callable[[str], Report]
+) -> None:
+    report = property_report(f"R6 planted: {plant.__name__.strip('_').replace('_', ' ')}")
     choices = random.Random(SEED)
     for number in range(1, 2_001):
         history = choices.randbytes(choices.randint(40, 240))
@@ -129,8 +135,9 @@ def test_a_planted_bug_is_caught(plant: Callable[[pytest.MonkeyPatch], None]) ->
             plant(monkeypatch)
             try:
                 History(history).run()
-            except (Mismatch, AssertionError, LookupError) as caught:
-                print(f"R6 planted {plant.__name__}: seed {SEED}, history {number}, {type(caught).__name__}")
+            except (Mismatch, AssertionError, LookupError):
+                report.add({"caught in history": number})
+                report.finish()
                 return
     pytest.fail(f"nobody noticed in 2,000 histories (seed {SEED})")
 

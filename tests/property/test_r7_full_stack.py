@@ -6,9 +6,7 @@ Fewer of them than in memory, for the same model: what is looked at here is what
 from __future__ import annotations
 
 import random
-import time
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -35,6 +33,7 @@ from tests.property.opt_out_histories import OPENING, Mismatch, steps_of
 from tests.property.opt_out_model import ADDRESSES, OURS, THEIRS, Model, Step
 from tests.property.opt_out_model import CATEGORIES as TOPICS
 from tests.support.people import FORM, KEYRING, METADATA, People, Process
+from tests.support.report import Report
 
 FORM_SOURCES = frozenset({"subscription_form"})
 ASKED: dict[str, Any] = {
@@ -217,30 +216,37 @@ async def run(process: Process, choices: bytes) -> tuple[int, int]:
     return len(trace), accepted_steps
 
 
-async def test_nothing_but_the_person_s_own_words_lets_messages_through(process: Process) -> None:
-    pick, counts, started = random.Random(SEED), Counter[str](), time.perf_counter()
+async def test_nothing_but_the_person_s_own_words_lets_messages_through(
+    process: Process, property_report: Callable[[str], Report]
+) -> None:
+    report, pick = property_report("R7 full stack"), random.Random(SEED)
     for _ in range(figure(60, 2_000)):
         steps, accepted = await run(process, pick.randbytes(pick.randint(60, 160)))
-        counts.update(histories=1, steps=steps, accepted=accepted)
-    print(f"R7 full stack: seed {SEED}, {time.perf_counter() - started:.0f} s: {dict(counts)}")
+        report.add({"histories": 1, "steps": steps, "accepted": accepted})
+    report.finish()
 
 
-async def test_a_row_that_is_not_written_is_noticed(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_row_that_is_not_written_is_noticed(
+    process: Process, monkeypatch: pytest.MonkeyPatch, property_report: Callable[[str], Report]
+) -> None:
     """The planted bug of the stack: facts are appended without the rows that enforce them."""
     from contacts import facts
 
     monkeypatch.setattr(facts.Decided, "suppressions", lambda _: ())
-    pick = random.Random(SEED)
+    report, pick = property_report("R7 planted: rows are not written"), random.Random(SEED)
     for number in range(1, 51):
         try:
             await run(process, pick.randbytes(120))
         except Mismatch:
-            print(f"R7 planted rows not written: seed {SEED}, history {number}")
+            report.add({"caught in history": number})
+            report.finish()
             return
     pytest.fail(f"nobody noticed (seed {SEED})")
 
 
-async def test_asking_only_about_what_is_shown_is_noticed(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_asking_only_about_what_is_shown_is_noticed(
+    process: Process, monkeypatch: pytest.MonkeyPatch, property_report: Callable[[str], Report]
+) -> None:
     """The planted bug at merges: what was merged into a profile does not count."""
     from contacts.consent.reach import addresses_on
     from contacts.merge.view import view
@@ -249,11 +255,12 @@ async def test_asking_only_about_what_is_shown_is_noticed(process: Process, monk
         return [a.widest for a in addresses_on(channel, view(met.state, met.others), self._keys)]
 
     monkeypatch.setattr(may_send.MaySend, "_reached", shown_only)
-    pick = random.Random(SEED)
+    report, pick = property_report("R7 planted: only what is shown counts"), random.Random(SEED)
     for number in range(1, 201):
         try:
             await run(process, pick.randbytes(160))
         except Mismatch:
-            print(f"R7 planted shown only: seed {SEED}, history {number}")
+            report.add({"caught in history": number})
+            report.finish()
             return
     pytest.fail(f"nobody noticed (seed {SEED})")

@@ -9,7 +9,6 @@ nothing but the person's own, proven words end an objection. Each planted bug ha
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +25,7 @@ from contacts.emails import email_normal
 from tests.property.figures import SEED, figure
 from tests.property.opt_out_histories import History, Mismatch, Rules
 from tests.support.gathering import WORKSPACE
+from tests.support.report import Report
 
 CHOICES = st.binary(min_size=40, max_size=200)
 QUIET = settings(
@@ -36,9 +36,11 @@ QUIET = settings(
 )
 
 
-def test_nothing_but_the_person_s_own_words_makes_an_address_sendable_again() -> None:
+def test_nothing_but_the_person_s_own_words_makes_an_address_sendable_again(
+    property_report: Callable[[str], Report],
+) -> None:
+    report = property_report("R7 model")
     counts: Counter[str] = Counter()
-    started = time.perf_counter()
 
     @seed(SEED)
     @settings(QUIET, max_examples=figure(2_000, 100_000))
@@ -53,8 +55,9 @@ def test_nothing_but_the_person_s_own_words_makes_an_address_sendable_again() ->
         counts.update(line.partition("'")[2].partition("'")[0] for line in history.trace if line.endswith("accepted"))
 
     holds()
-    print(f"R7 model: seed {SEED}, {time.perf_counter() - started:.0f} s: {dict(sorted(counts.items()))}")
     assert all(counts[name] for name in ("resubscribe", "confirm", "unblacklist", "clear_spam", "unmerge", "erase"))
+    report.add(dict(sorted(counts.items())))
+    report.finish()
 
 
 # -- planted bugs -----------------------------------------------------------------------------------------------------
@@ -136,7 +139,10 @@ def _an_old_link_confirms_after_an_objection(monkeypatch: pytest.MonkeyPatch) ->
         _an_old_link_confirms_after_an_objection,
     ],
 )
-def test_a_planted_bug_is_caught(plant: Callable[[pytest.MonkeyPatch], None]) -> None:
+def test_a_planted_bug_is_caught(
+    plant: Callable[[pytest.MonkeyPatch], None], property_report: Callable[[str], Report]
+) -> None:
+    report = property_report(f"R7 planted: {plant.__name__.strip('_').replace('_', ' ')}")
     choices = random.Random(SEED)
     for number in range(1, 2_001):
         history = choices.randbytes(choices.randint(40, 200))
@@ -145,7 +151,8 @@ def test_a_planted_bug_is_caught(plant: Callable[[pytest.MonkeyPatch], None]) ->
             plant(monkeypatch)
             try:
                 History(history).run()
-            except (Mismatch, AssertionError) as caught:
-                print(f"R7 planted {plant.__name__}: seed {SEED}, history {number}, {type(caught).__name__}")
+            except (Mismatch, AssertionError):
+                report.add({"caught in history": number})
+                report.finish()
                 return
     pytest.fail(f"nobody noticed in 2,000 histories (seed {SEED})")
