@@ -170,9 +170,7 @@ async def rebuild(world: World, each: Projection) -> int:
     return await same_rows(world.admin, each, kept, done.build.schema_name)
 
 
-@pytest.mark.parametrize(
-    "projection", [each for each in PROJECTIONS if each.name not in NOT_ALONE], ids=lambda each: each.name
-)
+@pytest.mark.parametrize("projection", ALONE, ids=lambda each: each.name)
 async def test_in_what_batches_events_come_does_not_matter(world: World, projection: Projection) -> None:
     """Also of those that have no fold here."""
     async with world.admin.acquire() as connection:
