@@ -34,6 +34,8 @@ COMPOSED: Final = {
     for statement in (
         "contact/queries.sql:walk",
         "contact/queries.sql:gather",
+        "contact/queries.sql:count",
+        "contact/queries.sql:sample",
         "history/queries.sql:walk",
         "history/queries.sql:gather",
         "history/queries.sql:count",
@@ -91,10 +93,9 @@ async def test_every_composition_of_a_list_fits_the_schema(connection: asyncpg.C
         for statement, values in [*composed, listing.gathering(after)]:
             prepared = await connection.prepare(statement)
             assert len(prepared.get_parameters()) == 3 + len(values)
-        if isinstance(listing, PastListing):
-            for statement, values in (listing.counting(), listing.sampling()):
-                prepared = await connection.prepare(statement)
-                assert len(prepared.get_parameters()) == 1 + len(values)
+        for statement, values in (listing.counting(), listing.sampling(0.01)):
+            prepared = await connection.prepare(statement)
+            assert len(prepared.get_parameters()) == 1 + len(values)
 
 
 @pytest.mark.parametrize("name", ["projection.sql:recount", "queries.sql:matching", "queries.sql:count_matching"])

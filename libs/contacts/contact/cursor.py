@@ -37,6 +37,8 @@ class After(msgspec.Struct, frozen=True, array_like=True):
     total: Total
     #: Of a list of the past, the position it is as of.
     position: int | None = None
+    #: Of a search, what it takes for now.
+    now: datetime | None = None
 
     @property
     def key(self) -> datetime | str | None:

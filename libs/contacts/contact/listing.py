@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 #: Matches that are counted one by one; more are estimated.
 COUNT_MAX: Final = 10_000
+#: Contacts that are looked at before a filter is asked of everybody, and from how many on that is worth it.
+GLANCE_MAX: Final = 5_000
+GLANCE_FROM: Final = 20_000
+#: Contacts that an estimate looks at, about.
+SAMPLE: Final = 4_000
 #: Contacts that are walked past in search of a page, before all matches are gathered after all.
 WALK_MAX: Final = 100_000
 
@@ -61,10 +66,14 @@ class Listing(msgspec.Struct, frozen=True):
     sort: Sort
     #: What must hold beside the filter.
     also: Condition | None = None
+    #: The same, put so that it is quick for everybody at once.
+    also_of_everybody: Condition | None = None
 
     async def page(self, connection: AnyConnection, after: After | None, limit: int) -> tuple[list[Found], Total]:
         """The first `limit` contacts behind `after`, and how many there are in all."""
         total = await self._known_total(connection, after)
+        if total is None and (glanced := await self._glance(connection, limit)):
+            return glanced
         if total is None:
             matches, found = await self._gather(connection, None, limit, COUNT_MAX + 1)
             if matches <= COUNT_MAX:
@@ -76,13 +85,42 @@ class Listing(msgspec.Struct, frozen=True):
         at_most: int | None = limit + 1
         if self._narrows or self.sort.shared:
             # Behind a first page the walk has come to where the matches are; before it, all may be far down the list.
-            at_most = WALK_MAX if after is None else None
+            at_most = WALK_MAX if after is None or self.also is not None else None
         walked = await self._walk(connection, after, limit, at_most)
         if walked is None:
             matches, found = await self._gather(connection, after, limit, None)
             return found, total or Total(matches, exact=True)
         found, density = walked
         return found, total or await self._estimated(connection, density)
+
+    async def _glance(self, connection: AnyConnection, limit: int) -> tuple[list[Found], Total] | None:
+        """The first page where it is near the top of a long list: what a filter asks of everybody may take its time."""
+        if self.also is None or not self.can_walk:
+            return None
+        among = await self._among(connection)
+        if among <= GLANCE_FROM:
+            return None
+        walked = await self._walk(connection, None, limit, GLANCE_MAX)
+        if walked is None or len(walked[0]) < limit:
+            return None
+        return walked[0], await self._sampled(connection, among)
+
+    async def _sampled(self, connection: AnyConnection, among: int) -> Total:
+        """An estimate from some pages of the table, so many that they hold about as many contacts as are wanted."""
+        share = min(1.0, SAMPLE / max(1, among))
+        statement, values = self.sampling(share)
+        found = await connection.fetchval(statement, self.workspace_id, *values)
+        return Total(round(found / share), exact=False)
+
+    async def _among(self, connection: AnyConnection) -> int:
+        """How many contacts are looked through."""
+        return await count(connection, self.workspace_id, replace(self.filter, terms=()))
+
+    async def count(self, connection: AnyConnection) -> int:
+        """How many there are in all. It looks at everybody."""
+        statement, values = self.counting()
+        counted: int = await connection.fetchval(statement, self.workspace_id, *values)
+        return counted
 
     @property
     def _narrows(self) -> bool:
@@ -91,12 +129,13 @@ class Listing(msgspec.Struct, frozen=True):
     @property
     def can_walk(self) -> bool:
         """Whether an index has the order."""
-        return True
+        return self.sort.made is None
 
-    def condition(self, parameters: Parameters) -> str:
+    def condition(self, parameters: Parameters, *, everybody: bool = False) -> str:
         """All that must be true of `c`, a row of a contact. The workspace is the first parameter."""
         condition = compile_filter(self.filter, parameters)
-        return condition if self.also is None else f"{condition} AND ({self.also(parameters)})"
+        also = (self.also_of_everybody if everybody else None) or self.also
+        return condition if also is None else f"{condition} AND ({also(parameters)})"
 
     async def _known_total(self, connection: AnyConnection, after: After | None) -> Total | None:
         if not self.filter.terms and self.also is None:
@@ -104,7 +143,7 @@ class Listing(msgspec.Struct, frozen=True):
         return after.total if after is not None else None
 
     async def _estimated(self, connection: AnyConnection, density: float) -> Total:
-        among = await count(connection, self.workspace_id, replace(self.filter, terms=()))
+        among = await self._among(connection)
         return Total(max(COUNT_MAX + 1, round(among * density)), exact=False)
 
     async def _walk(
@@ -144,7 +183,7 @@ class Listing(msgspec.Struct, frozen=True):
             key=key,
             direction=self.sort.direction,
             place=place,
-            filter=self.condition(parameters),
+            filter=self.condition(parameters, everybody=False),
         )
         return statement, parameters.values
 
@@ -152,11 +191,23 @@ class Listing(msgspec.Struct, frozen=True):
         """The statement that gathers all matches, and its parameters from the fourth on."""
         parameters = Parameters(first=4)
         statement = SQL["gather"].format(
-            key=self.sort.gathered,
+            key=self.sort.gathered(parameters),
             direction=self.sort.direction,
-            filter=self.condition(parameters),
+            filter=self.condition(parameters, everybody=True),
             place=place_in_gathered(self.sort, after, parameters),
         )
+        return statement, parameters.values
+
+    def counting(self) -> tuple[str, list[object]]:
+        """The statement that counts all matches, and its parameters from the second on."""
+        parameters = Parameters(first=2)
+        return SQL["count"].format(filter=self.condition(parameters, everybody=True)), parameters.values
+
+    def sampling(self, share: float) -> tuple[str, list[object]]:
+        """The same for a share of the table's pages."""
+        parameters = Parameters(first=2)
+        per_cent = parameters.add(100 * share, "real")
+        statement = SQL["sample"].format(per_cent=per_cent, filter=self.condition(parameters))
         return statement, parameters.values
 
 

@@ -6,6 +6,7 @@ ties, so the order is total and a page can begin after any contact, even one tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
@@ -40,6 +41,8 @@ class Sort(msgspec.Struct, frozen=True):
     type: Literal["timestamptz", "text", "double precision"] = "timestamptz"
     #: Contacts can be without it.
     optional: bool = False
+    #: Of what has no index: adds its parameters, and is an expression of `c`.
+    made: Callable[[Parameters], str] | None = None
 
     @property
     def beyond(self) -> str:
@@ -50,9 +53,10 @@ class Sort(msgspec.Struct, frozen=True):
         """Whether the present and the deleted are together in the index, so that some are passed over."""
         return self.table == ENGAGEMENT
 
-    @property
-    def gathered(self) -> str:
+    def gathered(self, parameters: Parameters) -> str:
         """What `c`, a row of `own_contact`, is sorted by; the workspace is the first parameter."""
+        if self.made is not None:
+            return self.made(parameters)
         if self.table != ENGAGEMENT:
             return f"c.{self.column}"
         row = f"FROM {ENGAGEMENT} AS e WHERE e.workspace_id = $1 AND e.contact_id = c.contact_id"
@@ -79,6 +83,10 @@ _FIELDS: Final[dict[str, Sort]] = {
     "last_interaction_at": Sort("last_interaction_at", "ASC", table=ENGAGEMENT, optional=True),
     "email_rating": Sort("email_rating", "ASC", table=ENGAGEMENT, type="double precision", optional=True),
 }
+
+
+#: Orders that have an index.
+INDEXED: Final = frozenset(_FIELDS)
 
 
 def parse_sort(text: str, *, deleted: bool) -> Sort:

@@ -34,7 +34,7 @@ COPY_MIN: Final = 20
 #: Few enough to be sent at once, so that PostgreSQL is busy while the next are made.
 CHUNK_ROWS: Final = 250
 RECENCY_COLUMNS: Final = ("workspace_id", "contact_id", "changed_at", "deleted")
-SETS: Final = [COLUMNS.index(name) for name in ("tags", "lists", "categories", "channels")]
+SETS: Final = [COLUMNS.index(name) for name in ("tags", "lists", "categories", "channels", "absorbed")]
 
 SQL: Final = load("contacts.contact", "projection.sql")
 _decode: Final = msgspec.msgpack.Decoder(Contact).decode
@@ -49,7 +49,7 @@ class ContactProjection(Projection):
     """
 
     name = "contact"
-    version = 3
+    version = 4
     types = frozenset(
         {
             "contact.created",

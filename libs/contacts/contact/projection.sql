@@ -14,26 +14,26 @@ WITH written AS (
         workspace_id, contact_id, created_at, changed_at, deleted_at, position, version, blocked, campaign_opt_in,
         external_id, messaging_id, first_name, last_name, full_name, filed_name, email, email_status, phone,
         phone_status, country, language, time_zone, assignee, source, tags, lists, categories, channels, attributes,
-        search, state
+        extras, absorbed, search, state
     )
     SELECT
         r.workspace_id, r.contact_id, r.created_at, r.changed_at, r.deleted_at, r.position, r.version, r.blocked,
         r.campaign_opt_in, r.external_id, r.messaging_id, r.first_name, r.last_name, r.full_name, r.filed_name,
         r.email, r.email_status, r.phone, r.phone_status, r.country, r.language, r.time_zone, r.assignee, r.source,
         string_to_array(r.tags, E'\x1f'), string_to_array(r.lists, E'\x1f')::uuid[],
-        string_to_array(r.categories, E'\x1f'), string_to_array(r.channels, E'\x1f'), r.attributes::jsonb, r.search,
-        r.state
+        string_to_array(r.categories, E'\x1f'), string_to_array(r.channels, E'\x1f'), r.attributes::jsonb, r.extras::jsonb,
+        string_to_array(NULLIF(r.absorbed, ''), E'\x1f')::uuid[], r.search, r.state
     FROM unnest(
         $1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::bigint[],
         $7::integer[], $8::boolean[], $9::boolean[], $10::text[], $11::text[], $12::text[], $13::text[],
         $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[],
         $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[], $28::text[], $29::text[],
-        $30::text[], $31::bytea[]
+        $30::text[], $31::text[], $32::text[], $33::bytea[]
     ) AS r (
         workspace_id, contact_id, created_at, changed_at, deleted_at, position, version, blocked, campaign_opt_in,
         external_id, messaging_id, first_name, last_name, full_name, filed_name, email, email_status, phone,
         phone_status, country, language, time_zone, assignee, source, tags, lists, categories, channels, attributes,
-        search, state
+        extras, absorbed, search, state
     )
     ON CONFLICT (workspace_id, contact_id) DO UPDATE SET
         created_at = excluded.created_at,
@@ -63,6 +63,8 @@ WITH written AS (
         categories = excluded.categories,
         channels = excluded.channels,
         attributes = excluded.attributes,
+        extras = excluded.extras,
+        absorbed = excluded.absorbed,
         search = excluded.search,
         state = excluded.state
     WHERE c.version <= excluded.version

@@ -117,3 +117,15 @@ LEFT JOIN (
 ) AS s ON TRUE
 LEFT JOIN rm_contact.contact AS c ON c.workspace_id = $1 AND c.contact_id = s.contact_id
 ORDER BY s.passed
+
+-- count --
+-- How many match: exact. `listing` fills in what is in braces.
+SELECT count(*)
+FROM rm_contact.own_contact AS c
+WHERE c.workspace_id = $1 AND {filter}
+
+-- sample --
+-- The same among some of the table's pages.
+SELECT count(*)
+FROM rm_contact.contact AS c TABLESAMPLE SYSTEM ({per_cent})
+WHERE c.workspace_id = $1 AND {filter}

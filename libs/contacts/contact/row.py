@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from contacts.contact.extras import extras_of
 from contacts.contact.search import search_text
 from contacts.contact.state import Contact
 from contacts.emails import email_normal
@@ -47,6 +48,8 @@ COLUMNS: Final = (
     "categories",
     "channels",
     "attributes",
+    "extras",
+    "absorbed",
     "search",
     "state",
 )
@@ -94,9 +97,17 @@ def row_of(contact: Contact, workspace_id: UUID, position: int) -> Row:
         _folded(contact.categories) if contact.categories else (),
         tuple(sorted({channel.kind for channel in contact.channels})) if contact.channels else (),
         _attributes(contact.attributes) if contact.attributes else "{}",
+        extras_json(contact),
+        contact.absorbed or None,
         search_text(contact, full_name),
         encode_state(contact),
     )
+
+
+def extras_json(contact: Contact) -> str | None:
+    """The column `extras`."""
+    extras = extras_of(contact)
+    return _json(extras).decode() if extras else None
 
 
 def email_status(contact: Contact) -> str | None:

@@ -33,6 +33,8 @@ CREATE TABLE contact (
     categories text[] COLLATE "C" NOT NULL,
     channels text[] COLLATE "C" NOT NULL,
     attributes jsonb NOT NULL,
+    extras jsonb,
+    absorbed uuid[],
     search text COLLATE "C" NOT NULL,
     state bytea NOT NULL,
     CONSTRAINT contact_pkey PRIMARY KEY (workspace_id, contact_id)
@@ -44,6 +46,8 @@ COMMENT ON COLUMN contact.filed_name IS 'Last name, tab, first name: the order o
 COMMENT ON COLUMN contact.email IS 'Normal form (contacts.emails); what was typed is in state.';
 COMMENT ON COLUMN contact.email_status IS 'NULL where there is no e-mail; the same for phone_status.';
 COMMENT ON COLUMN contact.channels IS 'Kinds of the connected channels, each once.';
+COMMENT ON COLUMN contact.extras IS 'What filters ask for and no column holds (contacts.contact.extras); NULL for none.';
+COMMENT ON COLUMN contact.absorbed IS 'All that it stands for beside itself; NULL for none.';
 COMMENT ON COLUMN contact.search IS 'What the search box looks in (contacts.contact.search).';
 COMMENT ON COLUMN contact.state IS 'The folded contact as msgpack (contacts.contact.state).';
 
@@ -87,7 +91,8 @@ CREATE VIEW own_contact AS
 SELECT
     workspace_id, contact_id, created_at, changed_at, deleted_at, position, version, blocked, campaign_opt_in,
     external_id, messaging_id, first_name, last_name, full_name, filed_name, email, email_status, phone, phone_status,
-    country, language, time_zone, assignee, source, tags, lists, categories, channels, attributes, search, state
+    country, language, time_zone, assignee, source, tags, lists, categories, channels, attributes,
+    extras, absorbed, search, state
 FROM contact
 WHERE workspace_id = (SELECT NULLIF(current_setting('rollbook.workspace_id', true), '')::uuid);
 COMMENT ON VIEW own_contact IS 'The contacts of the workspace of the session; nothing where none is set.';

@@ -20,7 +20,7 @@ from contacts.consent import record
 from contacts.consent.reach import digests_of, reach_of
 from contacts.consent.record import AddressRecord
 from contacts.consent.standing import Standing, standing_of, with_limit
-from contacts.contact.row import email_status, encode_state, phone_status
+from contacts.contact.row import email_status, encode_state, extras_json, phone_status
 from contacts.contact.state import Contact
 from contacts.merge import rows
 from contacts.merge.rows import Touched
@@ -227,7 +227,14 @@ async def restand(connection: Connection, contacts: Sequence[Touched]) -> None:
     """Writes nothing but how contacts stand that no event of a batch is about."""
     if contacts:
         values = [
-            (c.workspace_id, c.after.id, email_status(c.after), phone_status(c.after), encode_state(c.after))
+            (
+                c.workspace_id,
+                c.after.id,
+                email_status(c.after),
+                phone_status(c.after),
+                extras_json(c.after),
+                encode_state(c.after),
+            )
             for c in contacts
         ]
         await connection.execute(SQL["restand"], *map(list, zip(*values, strict=True)))

@@ -54,7 +54,7 @@ JOIN contact AS c ON c.workspace_id = r.workspace_id AND c.contact_id = r.contac
 -- restand --
 -- What stays the same is not written: neither the version nor the position is that of an event of the contact.
 UPDATE contact AS c
-SET email_status = r.email_status, phone_status = r.phone_status, state = r.state
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bytea[])
-    AS r (workspace_id, contact_id, email_status, phone_status, state)
+SET email_status = r.email_status, phone_status = r.phone_status, extras = r.extras::jsonb, state = r.state
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[])
+    AS r (workspace_id, contact_id, email_status, phone_status, extras, state)
 WHERE c.workspace_id = r.workspace_id AND c.contact_id = r.contact_id

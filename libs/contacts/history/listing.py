@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 WALKED: Final = frozenset({"created_at", "changed_at", "full_name"})
 #: Of these no version is later than the last one that had begun.
 INSTANTS: Final = frozenset({"created_at", "changed_at"})
-#: The share of the tables that estimates look at.
-SAMPLED: Final = 0.01
 
 SQL: Final = load("contacts.history", "queries.sql")
 
@@ -40,13 +38,12 @@ class PastListing(Listing, frozen=True):
         return after.total if after is not None else None
 
     async def _estimated(self, connection: AnyConnection, density: float) -> Total:
-        statement, values = self.sampling()
-        sampled = await connection.fetchval(statement, self.workspace_id, *values)
-        return Total(max(COUNT_MAX + 1, round(sampled / SAMPLED)), exact=False)
+        sampled = await self._sampled(connection, await self._among(connection))
+        return Total(max(COUNT_MAX + 1, sampled.count), exact=False)
 
     @property
     def can_walk(self) -> bool:
-        return self.sort.column in WALKED
+        return self.sort.made is None and self.sort.column in WALKED
 
     def walking(self, after: After | None, *, has_key: bool) -> tuple[str, list[object]]:
         parameters = Parameters(first=4)
@@ -60,7 +57,7 @@ class PastListing(Listing, frozen=True):
             key=f"s.{self.sort.column}",
             direction=self.sort.direction,
             place=place,
-            filter=self.condition(parameters),
+            filter=self.condition(parameters, everybody=False),
         )
         return statement, parameters.values
 
@@ -68,34 +65,27 @@ class PastListing(Listing, frozen=True):
         parameters = Parameters(first=4)
         parameters.add(self.position, "bigint")
         statement = SQL["gather"].format(
-            key=self._gathered(),
+            key=self._gathered(parameters),
             direction=self.sort.direction,
-            filter=self.condition(parameters),
+            filter=self.condition(parameters, everybody=True),
             place=place_in_gathered(self.sort, after, parameters),
         )
         return statement, parameters.values
 
-    async def count(self, connection: AnyConnection) -> int:
-        """How many there are in all. It looks at everything that was shown then."""
-        statement, values = self.counting()
-        counted: int = await connection.fetchval(statement, self.workspace_id, *values)
-        return counted
-
     def counting(self) -> tuple[str, list[object]]:
-        """The statement that counts all matches, and its parameters from the second on."""
-        return self._counting("count")
-
-    def sampling(self) -> tuple[str, list[object]]:
-        """The same for some of them."""
-        return self._counting("sample")
-
-    def _counting(self, statement: str) -> tuple[str, list[object]]:
         parameters = Parameters(first=2)
         parameters.add(self.position, "bigint")
-        return SQL[statement].format(filter=self.condition(parameters)), parameters.values
+        return SQL["count"].format(filter=self.condition(parameters, everybody=True)), parameters.values
 
-    def condition(self, parameters: Parameters) -> str:
-        condition = super().condition(parameters)
+    def sampling(self, share: float) -> tuple[str, list[object]]:
+        parameters = Parameters(first=2)
+        parameters.add(self.position, "bigint")
+        per_cent = parameters.add(100 * share, "real")
+        statement = SQL["sample"].format(per_cent=per_cent, filter=self.condition(parameters))
+        return statement, parameters.values
+
+    def condition(self, parameters: Parameters, *, everybody: bool = False) -> str:
+        condition = super().condition(parameters, everybody=everybody)
         if not self.filter.terms:
             return condition
         # Whoever was ever found by the search box has one version in the index that says so.
@@ -103,9 +93,9 @@ class PastListing(Listing, frozen=True):
         ever = f"SELECT c.contact_id FROM rm_history.own_contact_history AS c WHERE {found}"
         return f"{condition} AND c.contact_id IN ({ever})"
 
-    def _gathered(self) -> str:
+    def _gathered(self, parameters: Parameters) -> str:
         if self.sort.table != ENGAGEMENT:
-            return f"c.{self.sort.column}"
+            return self.sort.gathered(parameters)
         row = "FROM rm_engagement.own_engagement_history AS e WHERE e.workspace_id = $1 AND e.contact_id = c.contact_id"
         return f"(SELECT e.{self.sort.column} {row} AND e.from_position <= $4 AND e.to_position > $4)"
 

@@ -40,7 +40,7 @@ class HistoryProjection(Projection):
     """
 
     name = "history"
-    version = 1
+    version = 2
     types = ContactProjection.types
     schema_sql = "\n".join(
         files(package).joinpath(file).read_text(encoding="utf-8")
@@ -90,9 +90,10 @@ class HistoryProjection(Projection):
         others = {row["contact_id"]: row["workspace_id"] for row in found if row["contact_id"] not in gone}
         if others:
             codec, keys = RowCodec(self._codec, SubjectCipher(self._keyring)), timeline.world.keys
-            versions = await remade(connection, codec, keys, others, lane=last.lane, to_position=last.position)
+            versions, left = await remade(connection, codec, keys, others, lane=last.lane, to_position=last.position)
             await connection.execute(SQL["forget"], list(others.values()), list(others))
             await _save_versions(connection, (), versions)
+            await _keep_gone(connection, left, [id_ for id_ in others if left.own[id_].erased])
 
 
 async def _save_contacts(connection: Connection, timeline: Timeline, before: dict[UUID, Contact]) -> None:
@@ -110,13 +111,15 @@ async def _save_contacts(connection: Connection, timeline: Timeline, before: dic
     alone = [each for each in changed if each.merged and (each.after.erased or not is_merged(each.after))]
     if alone:
         await connection.execute(SQL["drop_members"], *_columns([(each.workspace_id, each.after.id) for each in alone]))
-    gone = [each for each in changed if each.after.erased]
+    await _keep_gone(connection, world, [each.after.id for each in changed if each.after.erased])
+
+
+async def _keep_gone(connection: Connection, world: World, gone: Sequence[UUID]) -> None:
+    """That they were there, so that what still comes of them is known to be of erased contacts."""
     if gone:
-        gone_rows = [
-            (each.workspace_id, (own := each.after).id, own.version, own.created_at, world.takes_room[own.id])
-            for each in gone
-        ]
-        await connection.execute(SQL["keep_gone"], *_columns(gone_rows))
+        owns = [world.own[id_] for id_ in gone]
+        rows = [(world.workspaces[o.id], o.id, o.version, o.created_at, world.takes_room[o.id]) for o in owns]
+        await connection.execute(SQL["keep_gone"], *_columns(rows))
 
 
 async def _save_versions(connection: Connection, ended: Iterable[Version], begun: Iterable[Version]) -> None:

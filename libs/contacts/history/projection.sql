@@ -55,19 +55,22 @@ WITH ended AS (
         n.workspace_id, n.contact_id, n.created_at, n.changed_at, n.deleted_at, n.position, n.version, n.blocked,
         n.campaign_opt_in, n.external_id, n.messaging_id, n.first_name, n.last_name, n.full_name, n.filed_name, n.email,
         n.email_status, n.phone, n.phone_status, n.country, n.language, n.time_zone, n.assignee, n.source, n.tags,
-        n.lists, n.categories, n.channels, n.attributes, n.search, n.state, n.from_position, n.from_time,
+        n.lists, n.categories, n.channels, n.attributes, n.extras, n.absorbed, n.search, n.state,
+        n.from_position, n.from_time,
         e.to_position, e.to_time, n.search_is_new
 )
 INSERT INTO contact_history_past (
     workspace_id, contact_id, created_at, changed_at, deleted_at, position, version, blocked, campaign_opt_in,
     external_id, messaging_id, first_name, last_name, full_name, filed_name, email, email_status, phone, phone_status,
-    country, language, time_zone, assignee, source, tags, lists, categories, channels, attributes, search, state,
+    country, language, time_zone, assignee, source, tags, lists, categories, channels, attributes,
+    extras, absorbed, search, state,
     from_position, from_time, to_position, to_time, search_is_new
 )
 SELECT
     workspace_id, contact_id, created_at, changed_at, deleted_at, position, version, blocked, campaign_opt_in,
     external_id, messaging_id, first_name, last_name, full_name, filed_name, email, email_status, phone, phone_status,
-    country, language, time_zone, assignee, source, tags, lists, categories, channels, attributes, search, state,
+    country, language, time_zone, assignee, source, tags, lists, categories, channels, attributes,
+    extras, absorbed, search, state,
     from_position, from_time, to_position, to_time, search_is_new
 FROM ended
 -- Versions that came and went at once are none.

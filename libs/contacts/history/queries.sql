@@ -50,9 +50,9 @@ FROM rm_history.own_contact_history AS c
 WHERE c.workspace_id = $1 AND c.from_position <= $2 AND c.to_position > $2 AND {filter}
 
 -- sample --
--- The same among every hundredth page of the tables.
+-- The same among some pages of the tables.
 SELECT count(*)
-FROM rm_history.contact_history AS c TABLESAMPLE SYSTEM (1)
+FROM rm_history.contact_history AS c TABLESAMPLE SYSTEM ({per_cent})
 WHERE c.workspace_id = $1 AND c.from_position <= $2 AND c.to_position > $2 AND {filter}
 
 -- counts --

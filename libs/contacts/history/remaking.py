@@ -50,8 +50,9 @@ async def remade(
     *,
     lane: int,
     to_position: int,
-) -> list[Version]:
-    """All versions of these contacts up to a position. Their present rows are still needed, and left as they are."""
+) -> tuple[list[Version], World]:
+    """All versions of these contacts up to a position, and what was left of them there: of those that will turn out to
+    be erased further on nothing can be read any more. Their present rows are still needed, and left as they are."""
     streams = await _kin(connection, codec, contacts, lane, to_position)
     own = [event for events in streams.values() for event in events]
     digests = _digests(own, keys)
@@ -71,7 +72,7 @@ async def remade(
             timeline.show(happened.contact_id, happened.position, happened.recorded_at)
         else:
             timeline.take(happened)
-    return [version for version in timeline.new if version.contact.id in contacts]
+    return [version for version in timeline.new if version.contact.id in contacts], world
 
 
 def _order(happened: Limited | RecordedEvent[Any]) -> tuple[int, bool]:

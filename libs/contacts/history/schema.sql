@@ -34,6 +34,8 @@ CREATE TABLE contact_history (
     categories text[] COLLATE "C" NOT NULL,
     channels text[] COLLATE "C" NOT NULL,
     attributes jsonb NOT NULL,
+    extras jsonb,
+    absorbed uuid[],
     search text COLLATE "C" NOT NULL,
     state bytea NOT NULL,
     from_position bigint NOT NULL,
@@ -95,7 +97,8 @@ CREATE VIEW own_contact_history AS
 SELECT
     workspace_id, contact_id, created_at, changed_at, deleted_at, position, version, blocked, campaign_opt_in,
     external_id, messaging_id, first_name, last_name, full_name, filed_name, email, email_status, phone, phone_status,
-    country, language, time_zone, assignee, source, tags, lists, categories, channels, attributes, search, state,
+    country, language, time_zone, assignee, source, tags, lists, categories, channels, attributes,
+    extras, absorbed, search, state,
     from_position, from_time, to_position, to_time, search_is_new
 FROM contact_history
 WHERE workspace_id = (SELECT NULLIF(current_setting('rollbook.workspace_id', true), '')::uuid);

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from contacts.folding import fold
 from contacts.smartsearch.moment import Moment, day_start, to_instant, today, zones
-from contacts.smartsearch.nodes import CONTACT, WORKSPACE, Bound, FieldType, Op, Range, Value
+from contacts.smartsearch.nodes import CONTACT, WORKSPACE, Bound, Count, FieldType, Op, Range, Value
 from contacts.smartsearch.subject import Known
 
 _ZONES: Final = frozenset(zones())
@@ -67,6 +67,21 @@ def _exactly(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_exactly, value))
     return Decimal(repr(value)) if isinstance(value, int | float) else value
+
+
+def is_wanted(found: int, count: Count) -> bool:
+    """Whether so many are as many as there must be."""
+    value, op = count.value, count.op
+    if isinstance(value, tuple):
+        return value[0] <= found <= value[1] if op == "between" else (found in value) == (op == "in")
+    return {
+        "eq": found == value,
+        "ne": found != value,
+        "lt": found < value,
+        "lte": found <= value,
+        "gt": found > value,
+        "gte": found >= value,
+    }[op]
 
 
 def changes_at(known: Known, value: Value, at: Clock) -> datetime | None:

@@ -31,12 +31,20 @@ TRUE: Final = "TRUE"
 FALSE: Final = "FALSE"
 
 
-def compile_node(node: Node, *, moment: Moment, parameters: Parameters, definitions: Mapping[UUID, Node]) -> str:
+def compile_node(
+    node: Node,
+    *,
+    moment: Moment,
+    parameters: Parameters,
+    definitions: Mapping[UUID, Node],
+    workspace: str | None = None,
+) -> str:
     """One condition on the alias `c`. A segment that has no definition has no members.
 
-    With a position in `moment`, `c` must be a row of the history that was shown at that position.
+    With a position in `moment`, `c` must be a row of the history that was shown at that position. With `workspace`, the
+    name of a parameter, the condition is quicker for everybody in it, and slower for some.
     """
-    return _Compiler(Placing(moment, parameters), definitions).compile(node)
+    return _Compiler(Placing(moment, parameters, workspace), definitions).compile(node)
 
 
 class _Compiler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -28,6 +29,9 @@ class Reads(msgspec.Struct, frozen=True, kw_only=True):
     def reads_kind(self, kind: str) -> bool:
         """Whether an activity of this kind can change it, other than through engagement."""
         return kind in self.kinds or f"{kind.partition('.')[0]}.*" in self.kinds
+
+
+NOTHING_READ: Final = Reads()
 
 
 def reads(node: Node, definitions: Mapping[UUID, Node]) -> Reads:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from contacts.smartsearch.compare import Clock, changes_at, clock, compares, next_of
+from contacts.smartsearch.compare import Clock, changes_at, clock, compares, is_wanted, next_of
 from contacts.smartsearch.happened import matching, orders_of
 from contacts.smartsearch.moment import Moment
 from contacts.smartsearch.nodes import (
@@ -18,7 +18,6 @@ from contacts.smartsearch.nodes import (
     ActivityLeaf,
     All,
     Any,
-    Count,
     Field,
     FieldLeaf,
     FieldType,
@@ -132,9 +131,9 @@ class _Evaluation:
         now = value_of(field, self._subject.contact, self._subject.engagement)
         for version in reversed(versions):
             if value_of(field, version.contact, version.engagement) != now:
-                break
+                return found
             found = (version.position,)
-        return found
+        return found if self._subject.is_whole else ()
 
     def _activity(self, leaf: ActivityLeaf) -> Truth:
         at, window = self._clock(WORKSPACE), leaf.window
@@ -145,7 +144,7 @@ class _Evaluation:
             counted = [fact for fact in facts if at.now - window < fact.occurred_at <= at.now]
             until = _first(next_of((fact.occurred_at, fact.occurred_at + window), at.now) for fact in facts)
         return Truth(
-            true=_is_wanted(len(counted), leaf.count),
+            true=is_wanted(len(counted), leaf.count),
             node=leaf,
             value=len(counted),
             because=_latest(fact.position for fact in counted),
@@ -170,20 +169,6 @@ class _Evaluation:
 
 
 _LISTS: Final = Field(name="lists", type="ids", column="lists")
-
-
-def _is_wanted(found: int, count: Count) -> bool:
-    value, op = count.value, count.op
-    if isinstance(value, tuple):
-        return value[0] <= found <= value[1] if op == "between" else (found in value) == (op == "in")
-    return {
-        "eq": found == value,
-        "ne": found != value,
-        "lt": found < value,
-        "lte": found <= value,
-        "gt": found > value,
-        "gte": found >= value,
-    }[op]
 
 
 def _until(items: Sequence[Truth], *, all_of: bool) -> datetime | None:

@@ -13,6 +13,11 @@ from contacts.contact.filtering import Parameters
 from contacts.smartsearch.moment import Moment, instants_by_zone, to_instant, today, todays_by_zone
 from contacts.smartsearch.nodes import CONTACT, WORKSPACE, Bound, Range
 
+#: Of the contact `c` itself; of those it absorbed; of both.
+OWN: Final = "a.workspace_id = c.workspace_id AND a.contact_id = c.contact_id"
+ABSORBED: Final = "a.workspace_id = c.workspace_id AND a.contact_id = ANY (c.absorbed)"
+ALL_OF_IT: Final = "a.workspace_id = c.workspace_id AND a.contact_id = ANY (array_append(c.absorbed, c.contact_id))"
+
 #: Turns a bound into SQL.
 Bounds = Callable[[Bound], str]
 _json: Final = msgspec.json.Encoder().encode
@@ -21,8 +26,10 @@ _json: Final = msgspec.json.Encoder().encode
 class Placing:
     """One per statement."""
 
-    def __init__(self, moment: Moment, parameters: Parameters) -> None:
+    def __init__(self, moment: Moment, parameters: Parameters, workspace: str | None = None) -> None:
+        """With `workspace`, a parameter, what is asked is asked of everybody in it."""
         self.moment = moment
+        self.workspace = workspace
         self._parameters = parameters
         self._known: dict[Hashable, str] = {}
 
@@ -40,23 +47,41 @@ class Placing:
 
     def engaged(self, condition: str) -> str:
         """A condition on `e`, the engagement of the contact `c`; not true where it has none."""
+        return f"EXISTS (SELECT {self._engagement()} AND {condition})"
+
+    def engagement_value(self, expression: str) -> str:
+        """An expression of `e`; NULL where the contact has none."""
+        return f"(SELECT {expression} {self._engagement()})"
+
+    def _engagement(self) -> str:
         relation, then = "rm_engagement.own_engagement", ""
         if self.moment.position is not None:
             relation, at = "rm_engagement.own_engagement_history", self.add(self.moment.position, "bigint")
             then = f" AND e.from_position <= {at} AND e.to_position > {at}"
-        return (
-            f"EXISTS (SELECT FROM {relation} AS e"
-            f" WHERE e.workspace_id = c.workspace_id AND e.contact_id = c.contact_id{then} AND {condition})"
-        )
+        return f"FROM {relation} AS e WHERE e.workspace_id = c.workspace_id AND e.contact_id = c.contact_id{then}"
 
-    def activity(self, category: str) -> str:
-        """FROM and WHERE of `a`, the activities of a category of all that the contact `c` is made of."""
-        then = "" if self.moment.position is None else f" AND a.position <= {self.add(self.moment.position, 'bigint')}"
-        return (
-            "FROM rm_activity.activity AS a WHERE a.workspace_id = c.workspace_id"
-            " AND a.contact_id = ANY (array_append(c.absorbed, c.contact_id))"
-            f" AND a.category = {self.add(category, 'text')}{then}"
-        )
+    def activity(self, whose: str) -> str:
+        """FROM and WHERE of `a`, the activities of those whose they are by a condition on `a`."""
+        return f"FROM rm_activity.activity AS a WHERE {whose}{self._known_then()}"
+
+    def everything(self) -> str:
+        """FROM and WHERE of `a`, everybody's activities; with whom `m` says who stands for whom."""
+        members = ""
+        if self.moment.position is None:
+            members = (
+                " LEFT JOIN rm_contact.contact_member AS m"
+                " ON m.workspace_id = a.workspace_id AND m.contact_id = a.contact_id"
+            )
+        return f"FROM rm_activity.activity AS a{members} WHERE a.workspace_id = {self.workspace}{self._known_then()}"
+
+    @property
+    def whose(self) -> str:
+        """The profile that an activity out of `everything` counts for; in the past only if nobody was absorbed."""
+        return "a.contact_id" if self.moment.position is not None else "COALESCE(m.root_id, a.contact_id)"
+
+    def _known_then(self) -> str:
+        position = self.moment.position
+        return "" if position is None else f" AND a.position <= {self.add(position, 'bigint')}"
 
     # -- bounds -------------------------------------------------------------------------------------------------------
 

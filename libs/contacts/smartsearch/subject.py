@@ -50,6 +50,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     activities: Sequence[ActivityFact] = ()
     #: The profile's versions, oldest first, from which an explanation learns which event set a value.
     versions: Sequence[Version] = ()
+    #: Whether those are all there ever were.
+    is_whole: bool = True
 
 
 def value_of(field: Field, contact: Contact, engagement: Engagement | None) -> Known:
