@@ -34,7 +34,7 @@ class Nats:
         port: int | None = None,
         monitor_port: int | None = None,
         sync_always: bool = True,
-        max_file_store_bytes: int = 10 * 1024**3,
+        max_file_store_bytes: int = 16 * 1024**3,
         max_memory_store_bytes: int = 256 * 1024**2,
     ) -> None:
         """`sync_always`: an acknowledged message survives a power cut; the server's default flushes every 2 minutes."""
