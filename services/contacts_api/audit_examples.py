@@ -14,6 +14,7 @@ _CREATED: Final[dict[str, Any]] = {
     "recorded_at": "2026-11-22T09:30:00Z",
     "occurred_at": None,
     "actor": "key:mzxw6ytboi",
+    "actor_name": "API key “shop”",
     "source": "api",
     "correlation_id": None,
     "operation_id": None,
@@ -39,7 +40,6 @@ HISTORY: Final[dict[str, Any]] = {
         {
             **_CHANGED,
             "version": 2,
-            "actor_name": "API key “shop”",
             "before_merge": False,
             "merge": None,
             "sentence": "API key “shop” edited this contact over the API: changed first name from “Zoë” to “Zoe”.",

@@ -139,6 +139,8 @@ def _signing_key(entry: dict[str, Any]) -> SigningKey | None:
         key = jwt.PyJWK.from_dict(entry, algorithm=algorithms[0]).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
         return None
+    # Somebody who publishes a private key by mistake has other troubles than that we cannot check with it.
+    key = key.public_key() if hasattr(key, "public_key") else key
     if isinstance(key, RSAPublicKey) and key.key_size < RSA_BITS_MIN:
         return None
     return SigningKey(key, algorithms)

@@ -10,6 +10,7 @@ import msgspec
 from contacts.audit.chronicle import Chronicle
 from contacts.audit.fields import standing_difference
 from contacts.audit.refs import EventRef, ref
+from contacts.audit.words import Names
 from contacts.contact.changes import difference
 from contacts.contact.state import initial
 
@@ -36,7 +37,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[FieldDifference, ...]
 
 
-def diff(chronicle: Chronicle, workspace_id: UUID, *, after: int, upto: int) -> Difference:
+def diff(chronicle: Chronicle, names: Names, *, after: int, upto: int) -> Difference:
     """Between the positions `after` and `upto`; the events at `after` itself belong to before."""
     old, new = chronicle.at(after), chronicle.at(upto)
     nothing = initial(chronicle.contact_id)
@@ -53,7 +54,7 @@ def diff(chronicle: Chronicle, workspace_id: UUID, *, after: int, upto: int) -> 
                 before=change.old,
                 after=change.new,
                 events=tuple(
-                    ref(step.recorded, workspace_id)
+                    ref(step.recorded, names)
                     for step in between
                     if any(each.field == change.field for each in step.changes)
                 ),

@@ -52,9 +52,9 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[FieldChange, ...]
 
 
-def entries(chronicle: Chronicle, names: Names, workspace_id: UUID) -> list[HistoryEntry]:
+def entries(chronicle: Chronicle, names: Names) -> list[HistoryEntry]:
     """In the order of the log. Of contacts that came out of it again only what happened while they were part of it."""
-    return [_entry(step, chronicle, names, workspace_id) for step in chronicle.steps if _belongs(step, chronicle)]
+    return [_entry(step, chronicle, names) for step in chronicle.steps if _belongs(step, chronicle)]
 
 
 def _belongs(step: Step, chronicle: Chronicle) -> bool:
@@ -63,10 +63,10 @@ def _belongs(step: Step, chronicle: Chronicle) -> bool:
     return step.shown or step.contact in chronicle.members
 
 
-def _entry(step: Step, chronicle: Chronicle, names: Names, workspace_id: UUID) -> HistoryEntry:
-    recorded, told = step.recorded, ref(step.recorded, workspace_id)
+def _entry(step: Step, chronicle: Chronicle, names: Names) -> HistoryEntry:
+    recorded, told = step.recorded, ref(step.recorded, names)
     proof: ProofRecorded | None = chronicle.proofs.get((recorded.category, recorded.stream_id, recorded.version))
-    own = recorded.workspace_id == workspace_id
+    own = recorded.workspace_id == names.workspace_id
     before_merge = step.contact is not None and not step.shown
     return HistoryEntry(
         event=told.event,
@@ -76,7 +76,7 @@ def _entry(step: Step, chronicle: Chronicle, names: Names, workspace_id: UUID) -
         recorded_at=told.recorded_at,
         occurred_at=told.occurred_at,
         actor=told.actor,
-        actor_name=names.actor(told.actor),
+        actor_name=told.actor_name,
         source=told.source,
         correlation_id=told.correlation_id,
         operation_id=told.operation_id,

@@ -18,6 +18,7 @@ from contacts.merge.view import SETS
 
 if TYPE_CHECKING:
     from contacts.audit.chronicle import Recorded
+    from contacts.audit.words import Names
     from contacts.contact.changes import FieldChange
 
 #: Told of others: they say when something else changed.
@@ -70,7 +71,7 @@ class _Period(msgspec.Struct):
 _Slot = tuple[str, Any]
 
 
-def provenance(chronicle: Chronicle, workspace_id: UUID) -> list[FieldProvenance]:
+def provenance(chronicle: Chronicle, names: Names) -> list[FieldProvenance]:
     """In the order of the contact's fields; what never had a value is left out."""
     shown = _shown_periods(chronicle)
     for slot, origin in chronicle.origins.items():
@@ -82,7 +83,7 @@ def provenance(chronicle: Chronicle, workspace_id: UUID) -> list[FieldProvenance
         if hidden:
             shown.setdefault(slot, []).extend(hidden)
     return [
-        _field(slot, periods, workspace_id)
+        _field(slot, periods, names)
         for slot, periods in sorted(shown.items(), key=lambda item: _place(item[0]))
         if any(period.shown for period in periods) and any(period.value is not None for period in periods)
     ]
@@ -126,7 +127,7 @@ def _slots(changes: tuple[FieldChange, ...]) -> Iterator[tuple[str, Any, Any]]:
             yield from slots(change)
 
 
-def _field(slot: _Slot, periods: list[_Period], workspace_id: UUID) -> FieldProvenance:
+def _field(slot: _Slot, periods: list[_Period], names: Names) -> FieldProvenance:
     present = next(period for period in reversed(periods) if period.shown)
     field, element = slot
     earlier = sorted(
@@ -140,20 +141,20 @@ def _field(slot: _Slot, periods: list[_Period], workspace_id: UUID) -> FieldProv
         value=present.value,
         contact=present.origin.contact,
         merge=present.origin.merge_id,
-        set_by=ref(present.origin.fact, workspace_id),
-        shown_since=ref(present.since, workspace_id),
-        earlier=tuple(_earlier(period, workspace_id) for period in earlier),
+        set_by=ref(present.origin.fact, names),
+        shown_since=ref(present.since, names),
+        earlier=tuple(_earlier(period, names) for period in earlier),
     )
 
 
-def _earlier(period: _Period, workspace_id: UUID) -> EarlierValue:
+def _earlier(period: _Period, names: Names) -> EarlierValue:
     return EarlierValue(
         value=period.value,
         contact=period.origin.contact,
         merge=period.origin.merge_id,
-        set_by=ref(period.origin.fact, workspace_id),
-        shown_since=ref(period.since, workspace_id) if period.shown else None,
-        until=None if period.until is None else ref(period.until, workspace_id),
+        set_by=ref(period.origin.fact, names),
+        shown_since=ref(period.since, names) if period.shown else None,
+        until=None if period.until is None else ref(period.until, names),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from contacts.audit.diff import Difference, diff
 from contacts.audit.entries import HistoryEntry, entries
 from contacts.audit.provenance import FieldProvenance, provenance
 from contacts.audit.sources import gather
-from contacts.audit.words import Names
+from contacts.audit.words import NOTHING, Names
 from contacts.lists.events import CATEGORY as LIST
 from contacts.lists.events import ListCreated, ListRenamed
 from eventstore.envelope import Stream
@@ -40,21 +41,23 @@ class Audits:
         Of an erased contact it says that things happened, and not what.
         """
         past = await self._chronicle(workspace_id, contact_id, position)
-        lists = await self._list_names(workspace_id, past)
-        names = Names(await self._workspaces.get(workspace_id), contact_id, lists)
-        return entries(past, names, workspace_id), past.shown.id
+        names = await self._names(workspace_id, past, await self._list_names(workspace_id, past))
+        return entries(past, names), past.shown.id
 
     async def provenance(
         self, workspace_id: UUID, contact_id: UUID, position: int
     ) -> tuple[list[FieldProvenance], Chronicle]:
         """Raises ContactNotFound, ContactIsErased."""
         past = _readable(await self._chronicle(workspace_id, contact_id, position))
-        return provenance(past, workspace_id), past
+        return provenance(past, await self._names(workspace_id, past)), past
 
     async def diff(self, workspace_id: UUID, contact_id: UUID, *, after: int, upto: int) -> Difference:
         """Raises ContactNotFound where it did not exist at `upto`, ContactIsErased."""
         past = _readable(await self._chronicle(workspace_id, contact_id, upto))
-        return diff(past, workspace_id, after=after, upto=upto)
+        return diff(past, await self._names(workspace_id, past), after=after, upto=upto)
+
+    async def _names(self, workspace_id: UUID, past: Chronicle, lists: Mapping[UUID, str] = NOTHING) -> Names:
+        return Names(await self._workspaces.get(workspace_id), past.contact_id, lists)
 
     async def _list_names(self, workspace_id: UUID, past: Chronicle) -> dict[UUID, str]:
         """As the lists are called now."""

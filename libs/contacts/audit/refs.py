@@ -12,6 +12,7 @@ from contacts.consent.standing import INSTALLATION_SOURCE
 
 if TYPE_CHECKING:
     from contacts.audit.chronicle import Recorded
+    from contacts.audit.words import Names
 
 #: What is told of a fact that another workspace recorded.
 ELSEWHERE: Final = INSTALLATION_SOURCE
@@ -31,14 +32,16 @@ class EventRef(msgspec.Struct, frozen=True, kw_only=True):
     recorded_at: datetime
     occurred_at: datetime | None
     actor: str | None
+    #: The actor in words.
+    actor_name: str | None
     source: str | None
     correlation_id: str | None
     operation_id: UUID | None
 
 
-def ref(recorded: Recorded, workspace_id: UUID) -> EventRef:
+def ref(recorded: Recorded, names: Names) -> EventRef:
     metadata = recorded.metadata
-    own = recorded.workspace_id == workspace_id
+    own = recorded.workspace_id == names.workspace_id
     return EventRef(
         event=recorded.type,
         event_id=recorded.event_id if own else None,
@@ -47,6 +50,7 @@ def ref(recorded: Recorded, workspace_id: UUID) -> EventRef:
         recorded_at=recorded.recorded_at,
         occurred_at=metadata.occurred_at if own else None,
         actor=metadata.actor if own else None,
+        actor_name=names.actor(metadata.actor) if own else None,
         source=metadata.source if own else ELSEWHERE,
         correlation_id=metadata.correlation_id if own else None,
         operation_id=metadata.operation_id if own else None,

@@ -55,6 +55,7 @@ class Names:
     """Knows who is behind the actors of one workspace, which contact is meant by "this contact", and lists by name."""
 
     def __init__(self, workspace: Workspace, contact_id: UUID, lists: Mapping[UUID, str] = NOTHING) -> None:
+        self.workspace_id = workspace.id
         self._workspace = workspace
         self._contact_id = contact_id
         self._lists = lists

@@ -15,9 +15,9 @@ async def test_a_field_names_what_set_it_and_all_it_was_before(desk: Desk) -> No
         await desk.edit(ann, first_name=name)
     field = (await desk.provenance(ann))["first_name"]
     assert (field.value, field.contact, field.merge) == ("Anne", ann, None)
-    assert (field.set_by.event, field.set_by.actor, field.set_by.source) == (
-        "contact.details_changed", "key:crm", "api",
-    )  # fmt: skip
+    event = field.set_by
+    assert (event.event, event.actor, event.source) == ("contact.details_changed", "key:crm", "api")
+    assert event.actor_name == "API key “CRM sync”"
     assert field.shown_since == field.set_by
     assert [(e.value, e.set_by.event) for e in field.earlier] == [
         ("Ann", "contact.created"), ("Anna", "contact.details_changed"),

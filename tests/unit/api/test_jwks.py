@@ -65,6 +65,13 @@ def test_keys_that_nothing_may_be_signed_with_are_passed_over() -> None:
     assert found == {}
 
 
+def test_a_private_key_in_the_set_checks_as_its_public_half_does() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    private = {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key)), "kid": "p"}  # type: ignore[arg-type]
+    assert "d" in private
+    assert parse(document(private))["p"].key.public_numbers() == key.public_key().public_numbers()
+
+
 class Place:
     """Where keys come from, and a clock that is set by hand."""
 
