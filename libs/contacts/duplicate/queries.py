@@ -143,15 +143,12 @@ class DuplicateQueries:
         return [row["address"] for row in rows]
 
     async def members(
-        self, workspace_id: UUID, by: AddressKind, address: str, *, first: Keep, limit: int
-    ) -> Sequence[UUID]:
-        """Of one group, those created first or last at the beginning."""
+        self, workspace_id: UUID, by: AddressKind, addresses: Sequence[str], *, first: Keep, limit: int
+    ) -> Sequence[tuple[str, Sequence[UUID]]]:
+        """Of several groups, in their order, at most `limit` each: those created first or last at the beginning."""
         async with reading(self._pool, workspace_id) as connection:
-            if first == "earliest":
-                rows = await connection.fetch(SQL[f"members_by_{by}"], workspace_id, address, None, None, limit)
-            else:
-                rows = await connection.fetch(SQL[f"newest_by_{by}"], workspace_id, address, limit)
-        return [row["contact_id"] for row in rows]
+            rows = await connection.fetch(SQL[f"{first}_by_{by}"], workspace_id, addresses, limit)
+        return [(row["address"], row["contact_ids"]) for row in rows]
 
 
 async def _group_page(connection: AnyConnection, workspace_id: UUID, by: By, after: After | None, limit: int) -> Page:

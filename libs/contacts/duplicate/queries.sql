@@ -83,20 +83,50 @@ WHERE c.workspace_id = $1 AND c.phone = $2
 ORDER BY c.created_at, c.contact_id
 LIMIT $5
 
--- newest_by_email --
--- The other way round.
-SELECT c.contact_id, c.created_at
-FROM rm_duplicate.candidate AS c
-WHERE c.workspace_id = $1 AND c.email = $2
-ORDER BY c.created_at DESC, c.contact_id DESC
-LIMIT $3
+-- earliest_by_email --
+-- Of several groups at once.
+SELECT k.address, ARRAY(
+    SELECT c.contact_id
+    FROM rm_duplicate.candidate AS c
+    WHERE c.workspace_id = $1 AND c.email = k.address
+    ORDER BY c.created_at, c.contact_id
+    LIMIT $3
+) AS contact_ids
+FROM unnest($2::text[]) WITH ORDINALITY AS k (address, place)
+ORDER BY k.place
 
--- newest_by_phone --
-SELECT c.contact_id, c.created_at
-FROM rm_duplicate.candidate AS c
-WHERE c.workspace_id = $1 AND c.phone = $2
-ORDER BY c.created_at DESC, c.contact_id DESC
-LIMIT $3
+-- earliest_by_phone --
+SELECT k.address, ARRAY(
+    SELECT c.contact_id
+    FROM rm_duplicate.candidate AS c
+    WHERE c.workspace_id = $1 AND c.phone = k.address
+    ORDER BY c.created_at, c.contact_id
+    LIMIT $3
+) AS contact_ids
+FROM unnest($2::text[]) WITH ORDINALITY AS k (address, place)
+ORDER BY k.place
+
+-- latest_by_email --
+SELECT k.address, ARRAY(
+    SELECT c.contact_id
+    FROM rm_duplicate.candidate AS c
+    WHERE c.workspace_id = $1 AND c.email = k.address
+    ORDER BY c.created_at DESC, c.contact_id DESC
+    LIMIT $3
+) AS contact_ids
+FROM unnest($2::text[]) WITH ORDINALITY AS k (address, place)
+ORDER BY k.place
+
+-- latest_by_phone --
+SELECT k.address, ARRAY(
+    SELECT c.contact_id
+    FROM rm_duplicate.candidate AS c
+    WHERE c.workspace_id = $1 AND c.phone = k.address
+    ORDER BY c.created_at DESC, c.contact_id DESC
+    LIMIT $3
+) AS contact_ids
+FROM unnest($2::text[]) WITH ORDINALITY AS k (address, place)
+ORDER BY k.place
 
 -- removable --
 -- How many groups there are, of those named or of all, and how many contacts they have beyond one each.

@@ -7,8 +7,8 @@ a check that the one that stays has not moved since, so that no two removals can
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 REMOVED_MAX: Final = 5_000
 #: Contacts deleted in one append.
 CHUNK: Final = 100
+#: Appends under way at the same time: they share commits.
+AT_ONCE: Final = 4
 #: Groups looked up at a time.
-GROUPS: Final = 100
+GROUPS: Final = 500
 #: How often a part of a group is read anew because somebody else changed it meanwhile.
 ATTEMPTS: Final = 5
 _RULES: Final = ContactRules()
@@ -140,6 +142,14 @@ def _replayed(appended: Appended, kept: bytes, request_hash: bytes) -> Outcome:
     return Outcome(removed=removed, appended=replace(appended, lane=lane, last_position=position))
 
 
+class _Going(NamedTuple):
+    """A contact that is to be deleted, and the one of its group that stays."""
+
+    address: str
+    stays: UUID
+    id: UUID
+
+
 class _Run:
     """One request."""
 
@@ -160,43 +170,45 @@ class _Run:
         self.skipped = 0
         self.appended: Appended | None = None
 
-    @property
-    def _room(self) -> int:
-        return REMOVED_MAX - self.deleted - self.skipped
-
     async def go(self) -> None:
         workspace_id, by, keys = self._command.workspace_id, self._command.by, self._command.keys
         after: str | None = None
-        while self._room > 0:
+        while (room := REMOVED_MAX - self.deleted - self.skipped) > 0:
             addresses = await self._queries.addresses(workspace_id, by, keys, after=after, limit=GROUPS)
-            for address in addresses:
-                if self._room > 0:
-                    await self._clear(address)
+            members = await self._queries.members(workspace_id, by, addresses, first=self._command.keep, limit=room + 1)
+            going = [_Going(address, ids[0], id_) for address, ids in members for id_ in ids[1:]][:room]
+            for start in range(0, len(going), AT_ONCE * CHUNK):
+                await self._delete_all(going[start : start + AT_ONCE * CHUNK])
             if len(addresses) < GROUPS:
                 return
             after = addresses[-1]
 
-    async def _clear(self, address: str) -> None:
-        command = self._command
-        ids = await self._queries.members(
-            command.workspace_id, command.by, address, first=command.keep, limit=self._room + 1
-        )
-        for start in range(1, len(ids), CHUNK):
-            chunk = ids[start : start + CHUNK]
-            done = await self._delete(address, ids[0], chunk)
+    async def _delete_all(self, going: Sequence[_Going]) -> None:
+        parts = [going[start : start + CHUNK] for start in range(0, len(going), CHUNK)]
+        # All have come to their end before an error is told, so that none goes on behind the caller's back.
+        for part, done in zip(
+            parts, await asyncio.gather(*map(self._delete, parts), return_exceptions=True), strict=True
+        ):
+            if isinstance(done, BaseException):
+                raise done
             self.deleted += done
-            self.skipped += len(chunk) - done
+            self.skipped += len(part) - done
 
-    async def _delete(self, address: str, kept: UUID, others: Sequence[UUID]) -> int:
+    async def _delete(self, part: Sequence[_Going]) -> int:
+        """How many of them it deleted, in one append; those whose group moved on are left."""
         for _attempt in range(ATTEMPTS):
-            stays, *found = await asyncio.gather(*(self._meet(each, address) for each in (kept, *others)))
-            going = [met for met in found if met is not None]
-            if stays is None or not going:
+            wanted = {each.id: each.address for each in part} | {each.stays: each.address for each in part}
+            met = dict(zip(wanted, await asyncio.gather(*(self._meet(*each) for each in wanted.items())), strict=True))
+            going = [(each, there) for each in part if (there := met[each.id]) is not None and met[each.stays]]
+            if not going:
                 return 0
+            stay = [there for id_ in {each.stays for each, _ in going} if (there := met[id_]) is not None]
             try:
-                self.appended = await self._store.append(self._write(stays, going))
+                appended = await self._store.append(self._write(stay, [there for _, there in going]))
             except (WrongExpectedVersion, ClaimTaken, SubjectErased):
                 continue  # somebody was quicker: what holds now is read anew
+            if self.appended is None or appended.last_position > self.appended.last_position:
+                self.appended = appended
             return len(going)
         return 0
 
@@ -212,9 +224,9 @@ class _Run:
             return None
         return met if address_of(traits_of(shown), self._command.by) == address else None
 
-    def _write(self, stays: Met[Contact], going: Sequence[Met[Contact]]) -> Write:
+    def _write(self, stays: Iterable[Met[Contact]], going: Iterable[Met[Contact]]) -> Write:
         workspace_id = self._command.workspace_id
-        writes = [StreamWrite(stream=stays.stream, expected_version=stays.version, events=())]
+        writes = [StreamWrite(stream=met.stream, expected_version=met.version, events=()) for met in stays]
         claims: list[Claim] = []
         for met in going:
             command = DeleteContact(workspace_id=workspace_id, contact_id=met.state.id, reason=self._command.reason)
