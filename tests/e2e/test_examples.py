@@ -19,12 +19,17 @@ from tests.support.waiting import until_sync
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
+def up() -> Iterator[Up]:
     folder = servers.scratch_folder()
     up = Up(folder / "data")
-    yield up.ready()
+    yield up
     up.stop()
     servers.remove_folder(folder)
+
+
+@pytest.fixture(scope="module")
+def running(up: Up) -> Running:
+    return up.ready()
 
 
 @pytest.fixture(params=LANGUAGES)
@@ -108,3 +113,9 @@ def test_the_typescript_lock_names_no_place_to_install_from() -> None:
     pinned = wanted["dependencies"] | wanted["devDependencies"]
     assert all(version[0].isdigit() for version in pinned.values()), "versions are pinned"
     assert not (folder / "node_modules").exists() or shutil.which("npm")
+
+
+def test_nats_refused_nothing_to_the_services(up: Up) -> None:
+    """After all of the above: their permissions are enough for their work."""
+    refused = [line for line in (up.folder / "logs" / "nats.log").read_text().splitlines() if "Violation" in line]
+    assert refused == []
