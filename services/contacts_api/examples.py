@@ -227,6 +227,7 @@ UNMERGES: Final[dict[str, Any]] = {
     "all of the merge": {"mode": "subtree"},
     "one, alone": {"contacts": [OTHER_ID], "mode": "single"},
     "with an edit": {"contacts": [OTHER_ID], "assign": {"phone": OTHER_ID}},
+    "without what somebody took meanwhile": {"on_conflict": "release"},
 }
 ACTIVITY: Final[dict[str, Any]] = {
     "a click": {

@@ -48,6 +48,8 @@ class UnmergeContacts(_Command, frozen=True, kw_only=True):
     mode: UnmergeMode = "subtree"
     #: Which of them an edit of the merged profile goes with, by field; all other edits stay.
     assign: dict[str, UUID] = {}
+    #: Where the profile is deleted and somebody took unique values meanwhile: those that leave go without them.
+    release: bool = False
 
 
 MergeCommand: TypeAlias = MergeContacts | UnmergeContacts

@@ -22,6 +22,7 @@ from contacts.merge.edits import edits, own_at
 from contacts.merge.preview import MergePreview, UnmergePreview, merge_preview
 from contacts.merge.profile import Profile, after, profiles_of
 from contacts.merge.state import CATEGORY, Merge, evolve, fold, initial
+from contacts.restore.decider import without
 from contacts.restore.holders import find_taken
 from eventstore.envelope import Appended, Claim, Metadata, Stream, StreamWrite, Write
 from eventstore.errors import ClaimTaken, DuplicateAppend, SubjectErased, WrongExpectedVersion
@@ -167,8 +168,19 @@ class MergeHandler:
                 continue
             before = await self.before(command.workspace_id, profile, contacts[0]) if command.assign else {}
             plan = decide_unmerge(command, merge, profile, before)
-            return Situation(merge=merge, plan=plan, profiles={profile.root.id: profile})
+            situation = Situation(merge=merge, plan=plan, profiles={profile.root.id: profile})
+            return await self._released(situation, command) if command.release else situation
         raise errors.TooContended(ATTEMPTS_MAX)
+
+    async def _released(self, situation: Situation, command: UnmergeContacts) -> Situation:
+        """Without what others hold. Only who comes out of a deleted profile holds anything anew."""
+        (root,) = situation.profiles
+        leaving_ = [profile for profile in profiles_of(situation.states(EPOCH)) if profile.root.id != root]
+        if not situation.profiles[root].root.deleted:
+            return situation
+        taken = [await find_taken(self._store, command.workspace_id, profile) for profile in leaving_]
+        happened = without(situation.plan.contacts, (each for of in taken for each in of))
+        return replace(situation, plan=replace(situation.plan, contacts=happened))
 
     async def before(self, workspace_id: UUID, profile: Profile, contact_id: UUID) -> dict[UUID, Contact]:
         """Everybody that `contact_id` is part of, each as it was when that branch came to it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -40,6 +40,8 @@ class UnmergeInput(_Input, frozen=True, kw_only=True):
     mode: UnmergeMode = "subtree"
     #: Which of them an edit of the merged profile goes with, by field; all other edits stay.
     assign: dict[str, UUID] = {}
+    #: What to do where a contact would hold an `external_id` or `messaging_id` again that somebody took meanwhile.
+    on_conflict: Literal["refuse", "release"] = "refuse"
 
 
 def merge_contacts(sent: MergeInput, *, workspace_id: UUID, merge_id: UUID) -> MergeContacts:
@@ -60,4 +62,5 @@ def unmerge_contacts(sent: UnmergeInput, *, workspace_id: UUID, merge_id: UUID) 
         contacts=tuple(sent.contacts),
         mode=sent.mode,
         assign=sent.assign,
+        release=sent.on_conflict == "release",
     )

@@ -165,7 +165,7 @@ async def unmerge(call: Call[MergePath, Nothing, UnmergeInput]) -> Answer:
     `assign` gives an edit to one of those that leave. Those that have left already are passed over.
 
     A contact comes out of a deleted profile as one that is present; 409 `claim-taken` names the contact that took its
-    `external_id` or `messaging_id` meanwhile.
+    `external_id` or `messaging_id` meanwhile. With `on_conflict` `release` it comes out without what was taken.
     """
     command = unmerge_contacts(call.body, workspace_id=call.caller.workspace_id, merge_id=call.path.merge_id)
     outcome = await call.services.merge_handler.execute(command, **_envelope(call))

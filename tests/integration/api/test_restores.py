@@ -89,3 +89,19 @@ async def test_a_lost_update_is_refused(tenant: Tenant) -> None:
         assert (await tenant.owner.post(url, json={"on_conflict": way}, headers={"If-Match": '"1"'})).status_code == 412
     answer = await tenant.owner.post(url, json={"on_conflict": "release"}, headers={"If-Match": '"2"'})
     assert answer.status_code == 200
+
+
+async def test_an_unmerge_out_of_a_deleted_profile_can_do_without_what_was_taken(tenant: Tenant) -> None:
+    external_id = f"c-{uuid4()}"
+    root, part = await tenant.contact(), await tenant.contact(external_id=external_id)
+    merge = (await tenant.owner.post("/v1/merges", json={"primary": root["id"], "others": [part["id"]]})).json()
+    await tenant.owner.delete(f"/v1/contacts/{root['id']}", params={"reason": "moved"})
+    taker = await tenant.contact(external_id=external_id)
+    url = f"/v1/merges/{merge['id']}/unmerge"
+    refused = await tenant.owner.post(url)
+    assert (refused.status_code, refused.json()["holder"]) == (409, taker["id"])
+    apart = await tenant.owner.post(url, json={"on_conflict": "release"})
+    assert apart.status_code == 200, apart.text
+    await tenant.visible(apart)
+    back = (await tenant.owner.get(f"/v1/contacts/{part['id']}")).json()
+    assert (back["id"], back["external_id"], back["deleted_at"]) == (part["id"], None, None)

@@ -61,9 +61,9 @@ class Desk:
     async def tag(self, contact_id: UUID, *tags: str, key: str | None = None) -> ContactOutcome:
         return await self.of(c.TagContact, contact_id, key, tags=tags)
 
-    async def merge(self, primary: UUID, *others: UUID) -> None:
+    async def merge(self, primary: UUID, *others: UUID) -> UUID:
         command = MergeContacts(workspace_id=self.workspace.id, merge_id=uuid7(), primary=primary, others=others)
-        await self.merges.execute(command, metadata=METADATA)
+        return (await self.merges.execute(command, metadata=METADATA)).merge.id
 
     async def blacklist(self, email: str) -> None:
         address = self.keys.email(parse_email(email))

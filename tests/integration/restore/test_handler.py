@@ -139,3 +139,28 @@ async def test_what_is_gone_or_never_was_is_refused(desk: Desk) -> None:
             await desk.restore(lost, way)
         with pytest.raises(errors.ContactNotFound):
             await desk.restore(UUID(int=7), way)
+
+
+async def test_who_leaves_a_deleted_profile_can_go_without_what_was_taken(desk: Desk) -> None:
+    root, part = await desk.create(email="root@example.com"), await desk.create(external_id="p", messaging_id="m")
+    below = await desk.create(external_id="b")
+    await desk.merge(part, below)
+    merge_id = await desk.merge(root, part)
+    await desk.delete(root)
+    taker, other = await desk.create(external_id="p"), await desk.create(external_id="b")
+    with pytest.raises(errors.ClaimTakenRefusal):
+        await desk.unmerge(merge_id)
+    await desk.unmerge(merge_id, release=True)
+    back = await desk.shown(part)
+    assert (back.id, back.deleted, back.external_id, back.messaging_id) == (part, False, None, "m")
+    assert back.absorbed == (below,)
+    assert (await desk.shown(root)).deleted
+    assert [await desk.holder("external_id", value) for value in ("p", "b")] == [taker, other]
+    assert await desk.holder("messaging_id", "m") == part
+
+
+async def test_who_leaves_a_present_profile_keeps_everything(desk: Desk) -> None:
+    root, part = await desk.create(email="root@example.com"), await desk.create(external_id="p")
+    merge_id = await desk.merge(root, part)
+    await desk.unmerge(merge_id, release=True)
+    assert (await desk.shown(part)).external_id == "p"
