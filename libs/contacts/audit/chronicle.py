@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from contacts.addresses import AddressKeys, Digest
+from contacts.addresses import AddressKeys, Digest, family_of
 from contacts.audit.fields import CONSENTS, STATUSES, elements, slots, standing_difference
 from contacts.consent import record
 from contacts.consent.reach import digests_of, reach_of
@@ -125,7 +125,7 @@ class _Follower:
         self._steps: list[Step] = []
         self._versions: list[tuple[int, Contact]] = []
         self._own: dict[tuple[UUID, str, Any], Recorded] = {}
-        self._facts: dict[Digest, Recorded] = {}
+        self._facts: dict[Digest, list[Recorded]] = {}
         self._digests: set[Digest] = set()
         self._digests_of: dict[UUID, set[Digest]] = {}
         self._proofs: dict[tuple[str, UUID, int], ProofRecorded] = {}
@@ -233,7 +233,7 @@ class _Follower:
             self._closed[key] = suppression.fold(
                 self._closed.get(key) or suppression.initial(recorded.stream_id), recorded
             )
-        self._facts[digest] = recorded
+        self._facts.setdefault(digest, []).append(recorded)
         reached = self._reach is not None and any(digest in each for each in self._reach[1].addresses.values())
         changes = self._look(recorded) if reached else ()
         origin = Origin(fact=recorded, contact=None)
@@ -272,7 +272,7 @@ class _Follower:
         for change in changes:
             for field, element, value in slots(change):
                 if field in STATUSES or field.startswith(CONSENTS):
-                    found[field, element] = Origin(fact=self._latest_fact(field) or recorded, contact=None)
+                    found[field, element] = Origin(fact=self._fact_behind(field) or recorded, contact=None)
                 else:
                     owner = self._owner(field, element, value, whose)
                     fact = self._own.get((owner, field, element), recorded)
@@ -289,15 +289,20 @@ class _Follower:
                 return id_
         return self._root
 
-    def _latest_fact(self, field: str) -> Recorded | None:
-        """The last thing said about the addresses that the field is about."""
+    def _fact_behind(self, field: str) -> Recorded | None:
+        """The last thing said that made a status or a consent what it is, of all that was said about the addresses."""
         assert self._reach is not None
-        family = STATUSES.get(field)
-        wanted = [
-            digest
-            for each, digests in self._reach[1].addresses.items()
-            if family in (None, each)
+        said = [
+            fact
+            for digests in self._reach[1].addresses.values()
             for digest in digests
-            if digest in self._facts
+            for fact in self._facts.get(digest, ())
         ]
-        return max((self._facts[digest] for digest in wanted), key=lambda fact: fact.position, default=None)
+        if field in STATUSES:
+            status = getattr(self._shown.standing, STATUSES[field], None)
+            fitting = [fact for fact in said if status is not None and fact.recorded_at == status.since]
+        else:
+            channel = field.removeprefix(CONSENTS)
+            channels = channel, family_of(channel)
+            fitting = [fact for fact in said if getattr(fact.event, "channel", None) in channels]
+        return max(fitting or said, key=lambda fact: fact.position, default=None)

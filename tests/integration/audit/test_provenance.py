@@ -111,6 +111,19 @@ async def test_consent_and_status_name_the_fact_and_come_along_with_an_address(d
     assert [(e.value, e.set_by.event) for e in consent.earlier] == [("unsubscribed", "consent.withdrawn")]
 
 
+async def test_a_status_names_the_fact_that_made_it_and_not_the_latest_one(desk: Desk) -> None:
+    email = f"{uuid4()}@example.com"
+    ann = await desk.create(email=email)
+    await desk.list_black(email)
+    await desk.agree(email)
+    for contact in (ann, await desk.create(email=email)):
+        fields = await desk.provenance(contact)
+        assert (fields["email_status"].value, fields["email_status"].set_by.event) == (
+            "blacklisted", "suppression.address_blacklisted",
+        )  # fmt: skip
+        assert fields["consents.email"].set_by.event == "consent.granted"
+
+
 async def test_a_difference_over_a_merge_names_both_contacts_and_the_merge_as_cause(desk: Desk) -> None:
     ann, bea = await desk.create(first_name="Ann"), await desk.create(first_name="Bea")
     alone = await desk.head()
