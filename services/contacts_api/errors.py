@@ -15,10 +15,12 @@ from contacts.duplicate.refusals import DuplicateNotFound, UnexpectedCount
 from contacts.lists.refusals import ListAlreadyExists, ListIsArchived, ListNotFound
 from contacts.restore.refusals import RestoreConflict
 from contacts.segment.refusals import SegmentAlreadyExists, SegmentCycle, SegmentIsArchived, SegmentNotFound
+from contacts.smartsearch.refusals import SearchTooSlow
 from contacts.webhook.refusals import WebhookAlreadyExists, WebhookIsDisabled, WebhookNotFound
 from contacts_api.decoding import Fault, Malformed
 from contacts_api.restore_views import OfferView, offer_view
 from eventstore import errors as log
+from servicekit.dead_letters import DeadLettersUnavailable, NoSuchLetter, NotWhole
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 #: Seconds a caller is asked to wait where nothing better is known.
@@ -62,10 +64,12 @@ MEDIA_TYPE: Final = Kind("unsupported-media-type", 415, "This media type is not 
 INVALID_VALUE: Final = Kind("invalid-value", 422, "A value has the right type and still cannot be")
 REFUSED: Final = Kind("refused", 422, "A rule of the workspace forbids it")
 KEY_REUSED: Final = Kind("idempotency-key-reused", 422, "The idempotency key belongs to another request")
+TOO_SLOW: Final = Kind("too-slow", 422, "The answer would take too long")
 OVERLOADED: Final = Kind("overloaded", 429, "Too many requests are waiting")
 INTERNAL: Final = Kind("internal-error", 500, "The service failed")
 UNAVAILABLE: Final = Kind("unavailable", 503, "The database cannot be reached")
 KEYS_UNAVAILABLE: Final = Kind("keys-unavailable", 503, "The keys that tokens are signed with cannot be fetched")
+BROKER_UNAVAILABLE: Final = Kind("broker-unavailable", 503, "NATS cannot be reached")
 NOT_YET_VISIBLE: Final = Kind("not-yet-visible", 503, "The read model has not reached the wanted position")
 
 #: Refusal to problem type. A refusal of the domain that is missing here is a rule that forbids: `refused`, 422.
@@ -108,6 +112,7 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     SegmentAlreadyExists: EXISTS,
     SegmentIsArchived: ARCHIVED,
     SegmentCycle: REFUSED,
+    SearchTooSlow: TOO_SLOW,
     domain.VersionMismatch: PRECONDITION_FAILED,
     domain.TooContended: CONTENDED,
     domain.IdempotencyKeyReused: KEY_REUSED,
@@ -124,6 +129,9 @@ KINDS: Final[dict[type[Exception], Kind]] = {
     WebhookNotFound: NOT_FOUND,
     WebhookAlreadyExists: EXISTS,
     WebhookIsDisabled: WEBHOOK_DISABLED,
+    NoSuchLetter: NOT_FOUND,
+    NotWhole: REFUSED,
+    DeadLettersUnavailable: BROKER_UNAVAILABLE,
     log.Overloaded: OVERLOADED,
     log.StoreUnavailable: UNAVAILABLE,
     log.PositionTimeout: NOT_YET_VISIBLE,
@@ -142,6 +150,7 @@ UNREACHABLE: Final = (
 )
 #: Details that are ours, where the error's own text is for operators.
 DETAILS: Final[dict[type[Exception], str]] = {
+    DeadLettersUnavailable: "NATS does not answer; try again later",
     log.Overloaded: "the queue of the log is full and nothing was written; try again later",
     log.StoreUnavailable: "try again with the same Idempotency-Key: if the change was made, it is not made twice",
     log.PositionTimeout: "the read model is behind the position asked for; try again later",

@@ -10,6 +10,8 @@ import structlog
 
 from contacts_bridge.broker import CONSUMER_NOT_FOUND, NO_ROOM, STREAM_NOT_FOUND, Broker
 from contacts_bridge.errors import BrokerRefusal, BrokerTooOld, ConsumerMismatch, StreamMismatch
+from servicekit.dead_letters import PREFIX as DEAD_PREFIX
+from servicekit.dead_letters import STREAM as DEAD
 
 log = structlog.get_logger(__name__)
 
@@ -17,8 +19,6 @@ EVENTS: Final = "ROLLBOOK_EVENTS"
 EVENTS_SUBJECTS: Final = "rollbook.events.v1.>"
 INBOX: Final = "ROLLBOOK_INBOX"
 INBOX_PREFIX: Final = "rollbook.inbox.v1"
-DEAD: Final = "ROLLBOOK_DEAD"
-DEAD_PREFIX: Final = "rollbook.dead.v1"
 HELD: Final = "ROLLBOOK_HELD"
 HELD_PREFIX: Final = "rollbook.held.v1"
 INGEST: Final = "rollbook_ingest"

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "retention": "rollbook.retention:retention",
     "sweep": "rollbook.sweep:sweep",
     "events": "rollbook.events:events",
+    "bridge": "rollbook.dead:bridge",
     "nats-config": "rollbook.nats_config:nats_config",
     "settings": "rollbook.reference:settings",
 }

@@ -43,6 +43,10 @@ class Action(StrEnum):
     WEBHOOKS_READ = "webhooks.read"
     #: A webhook sends what happens to whoever its URL names.
     WEBHOOKS_WRITE = "webhooks.write"
+    #: Inbound messages that could not be recorded, as they came.
+    DEAD_LETTERS_READ = "dead-letters.read"
+    #: Send them again, or drop them.
+    DEAD_LETTERS_WRITE = "dead-letters.write"
     MEMBERS_READ = "members.read"
     MEMBERS_WRITE = "members.write"
     KEYS_READ = "keys.read"
@@ -77,6 +81,8 @@ _MANAGER: Final = _AGENT | {
     _A.SETTINGS_WRITE,
     _A.WEBHOOKS_READ,
     _A.WEBHOOKS_WRITE,
+    _A.DEAD_LETTERS_READ,
+    _A.DEAD_LETTERS_WRITE,
     _A.MEMBERS_READ,
     _A.KEYS_READ,
 }
@@ -89,6 +95,7 @@ _AUDITOR: Final = frozenset(
         _A.ATTRIBUTES_READ,
         _A.SETTINGS_READ,
         _A.WEBHOOKS_READ,
+        _A.DEAD_LETTERS_READ,
         _A.MEMBERS_READ,
         _A.KEYS_READ,
         _A.AUDIT_READ,

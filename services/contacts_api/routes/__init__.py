@@ -11,6 +11,7 @@ from contacts_api.routes import (
     consents,
     contact_lists,
     contacts,
+    dead_letters,
     duplicates,
     erasures,
     history,
@@ -21,6 +22,7 @@ from contacts_api.routes import (
     may_send,
     merges,
     parts,
+    search,
     segment_members,
     segments,
     service,
@@ -33,6 +35,7 @@ from contacts_api.routes import (
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *contacts.ENDPOINTS,
     *lists.ENDPOINTS,
+    *search.ENDPOINTS,
     *lifecycle.ENDPOINTS,
     *erasures.ENDPOINTS,
     *parts.ENDPOINTS,
@@ -52,5 +55,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *workspace.ENDPOINTS,
     *keys.ENDPOINTS,
     *webhooks.ENDPOINTS,
+    *dead_letters.ENDPOINTS,
     *service.ENDPOINTS,
 )

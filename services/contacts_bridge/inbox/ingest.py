@@ -18,7 +18,6 @@ from contacts.errors import InvalidInput
 from contacts_bridge.broker import Broker
 from contacts_bridge.definitions import (
     ACK_WAIT_S,
-    DEAD_PREFIX,
     HELD,
     HELD_PREFIX,
     INBOX,
@@ -33,14 +32,16 @@ from contacts_bridge.definitions import (
     matching_consumer,
 )
 from contacts_bridge.errors import BridgeError
-from contacts_bridge.inbox.letters import Reason, original, put_aside
+from contacts_bridge.inbox.letters import original, put_aside
 from contacts_bridge.inbox.message import Raw
 from contacts_bridge.inbox.metrics import InboxFigures
 from contacts_bridge.inbox.pull import Pull
 from contacts_bridge.inbox.recorder import Outcome, Recorder
 from eventstore.appender import lost, not_now
 from eventstore.connection import CONNECTION_ERRORS, Backoff
-from eventstore.errors import EventStoreError, Overloaded, PositionTimeout, StoreUnavailable
+from eventstore.errors import EventStoreError, KeyUnavailable, Overloaded, PositionTimeout, StoreUnavailable
+from servicekit.dead_letters import PREFIX as DEAD_PREFIX
+from servicekit.dead_letters import Reason
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ MATCH_FIRST_S: Final = 5.0
 MATCH_LAST_S: Final = 600.0
 
 #: What ends by itself, and is no fault of a message.
-_PASSING: Final = (StoreUnavailable, Overloaded, PositionTimeout)
+_PASSING: Final = (StoreUnavailable, Overloaded, PositionTimeout, KeyUnavailable)
 
 
 class Ingest:

@@ -20,13 +20,13 @@ from contacts.activity.data import fault_of
 from contacts.activity.input import ActivityInput, ContactReferenceInput
 from contacts.errors import InvalidField, InvalidInput
 from contacts_bridge.definitions import INBOX_PREFIX
+from servicekit.dead_letters import parse_headers
 
 UPSERT: Final = "contact.upsert"
 CLOUDEVENTS: Final = "application/cloudevents"
 JSON: Final = "application/json"
 #: Larger ones are refused unread, in bytes; the data of one activity is far smaller.
 MESSAGE_BYTES_MAX: Final = 256 * 1024
-_HEADER_LINE: Final = b"NATS/1.0"
 #: What goes wrong in reading JSON that somebody made up: not all of it is a DecodeError.
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError, MemoryError)
 
@@ -100,23 +100,14 @@ def read(raw: Raw) -> Inbound:
     return Inbound(workspace_id, sent)
 
 
-def headers_of(raw: bytes) -> dict[str, str]:
+def headers_of(block: bytes) -> dict[str, str]:
     """By name as sent. Raises InvalidInput where they are no headers."""
-    if not raw:
-        return {}
-    found: dict[str, str] = {}
     try:
-        status, *lines = raw.decode().split("\r\n")
+        return parse_headers(block)
     except UnicodeDecodeError:
         raise _invalid("/headers", "are not UTF-8", "headers in UTF-8") from None
-    if status.strip() != _HEADER_LINE.decode():
-        raise _invalid("/headers", "are not NATS headers", "NATS/1.0 and a line for each")
-    for line in filter(None, lines):
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise _invalid("/headers", "hold a line without a colon", "name: value")
-        found.setdefault(name.strip(), value.strip())
-    return found
+    except ValueError as error:
+        raise _invalid("/headers", str(error), "NATS/1.0, and a line `name: value` for each") from None
 
 
 def _address(subject: bytes) -> tuple[UUID, str]:

@@ -18,9 +18,9 @@ from contacts.activity.input import ActivityInput, record_activity
 from contacts.contact.commands import EditContact, UpsertContact, UpsertKind
 from contacts.contact.input import ContactInput, NewContactInput, edit_contact, upsert_contact
 from contacts.errors import ContactUnknown, InvalidField, InvalidInput, Refusal, WorkspaceNotFound
-from contacts_bridge.inbox.letters import ERRORS_MAX, Fault, Reason
 from contacts_bridge.inbox.message import Inbound, Raw, read
 from eventstore.envelope import Metadata
+from servicekit.dead_letters import Fault, Reason
 
 if TYPE_CHECKING:
     from contacts.activity.commands import RecordActivity
@@ -36,6 +36,8 @@ Fate: TypeAlias = Literal["recorded", "duplicate", "dropped", "held", "dead"]
 ACTOR: Final = "system:ingest"
 SOURCE: Final = "event"
 DIGEST_BYTES: Final = 16
+#: Faults that a dead letter names.
+ERRORS_MAX: Final = 20
 _KEYS: Final[tuple[UpsertKind, ...]] = ("external_id", "messaging_id", "email", "phone")
 _CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode

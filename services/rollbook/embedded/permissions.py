@@ -33,7 +33,13 @@ class User(NamedTuple):
 
 API: Final = User(
     "api",
+    # Dead letters are looked at, dropped, and sent to where they came from.
+    publish=(
+        "rollbook.inbox.v1.>",
+        *(f"$JS.API.STREAM.{verb}.{DEAD}" for verb in ("INFO", "MSG.GET", "MSG.DELETE")),
+    ),
     subscribe=(
+        "_INBOX_api.>",
         "rollbook.svc.v1.>",
         *(f"$SRV.{verb}{rest}" for verb in ("PING", "INFO", "STATS") for rest in ("", ".rollbook", ".rollbook.*")),
     ),

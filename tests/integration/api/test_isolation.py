@@ -58,6 +58,7 @@ async def victim(api: Api) -> dict[str, Any]:
         "absorbed_id": absorbed["id"],
         "merge_id": merge["id"],
         "webhook_id": webhook["id"],
+        "letter_id": "1-0123456789ab",
         "list_id": list_["id"],
         "segment_id": segment["id"],
         "cursor": listed.json()["next_cursor"],
@@ -99,6 +100,7 @@ NAMED: Final = (
     "webhook_id",
     "list_id",
     "segment_id",
+    "letter_id",
 )
 
 
@@ -119,6 +121,7 @@ async def everything(tenant: Tenant) -> dict[str, str]:
         "/v1/keys",
         "/v1/suppressions",
         "/v1/webhooks",
+        "/v1/dead-letters",
         "/v1/lists",
         "/v1/segments",
     )

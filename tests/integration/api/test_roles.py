@@ -43,6 +43,7 @@ MATRIX: Final = {
     ("DELETE", "/v1/contacts/{contact_id}/lists/{list_id}"): "OMA",
     ("GET", "/v1/contacts/{contact_id}/segments"): "OMAU",
     ("POST", "/v1/contacts/{contact_id}/explain"): "OMAU",
+    ("POST", "/v1/contacts/search"): "OMAU",
     ("GET", "/v1/segments"): "OMAU",
     ("POST", "/v1/segments"): "OM",
     ("GET", "/v1/segments/{segment_id}"): "OMAU",
@@ -88,6 +89,10 @@ MATRIX: Final = {
     ("POST", "/v1/attributes"): "OM",
     ("PATCH", "/v1/attributes/{key}"): "OM",
     ("DELETE", "/v1/attributes/{key}"): "OM",
+    ("GET", "/v1/dead-letters"): "OMU",
+    ("GET", "/v1/dead-letters/{letter_id}"): "OMU",
+    ("POST", "/v1/dead-letters/{letter_id}/retry"): "OM",
+    ("DELETE", "/v1/dead-letters/{letter_id}"): "OM",
     ("GET", "/v1/webhooks"): "OMU",
     ("POST", "/v1/webhooks"): "OM",
     ("GET", "/v1/webhooks/{webhook_id}"): "OMU",
@@ -127,7 +132,7 @@ async def keys(tenant: Tenant) -> dict[str, str]:
     return {role: await tenant.key(role) for role in ROLES}
 
 
-NAMED: Final = ("list_id", "segment_id", "webhook_id", "value", "key", "member_id", "key_id", "suppression_id", "erasure_id", "merge_id")
+NAMED: Final = ("list_id", "segment_id", "webhook_id", "letter_id", "value", "key", "member_id", "key_id", "suppression_id", "erasure_id", "merge_id")
 
 
 def address(endpoint: Endpoint, contact_id: UUID) -> str:

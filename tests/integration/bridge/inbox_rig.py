@@ -23,9 +23,7 @@ from contacts.contact.handler import ContactHandler
 from contacts.contact.input import NewContactInput
 from contacts.workspace.events import WorkspaceCreated, WorkspaceSettingsChanged
 from contacts.workspace.state import Workspace
-from contacts_bridge.broker import Broker
 from contacts_bridge.inbox.ingest import Ingest
-from contacts_bridge.inbox.letters import DeadLetters, Letter
 from contacts_bridge.inbox.metrics import InboxFigures
 from contacts_bridge.inbox.process import open_recorder
 from eventstore import builds
@@ -33,6 +31,7 @@ from eventstore.cipher import Keyring
 from eventstore.envelope import Metadata, Stream, StreamWrite, Write
 from eventstore.projector import Projector
 from eventstore.store import EventStore
+from servicekit.dead_letters import Letter, dead_letters
 from servicekit.settings import Settings
 from tests.support.waiting import until
 
@@ -129,11 +128,8 @@ class InboxRig:
         await until(is_empty, timeout_s=timeout_s, every_s=0.05, what="the inbox is empty")
 
     async def letters(self) -> list[Letter]:
-        broker = await Broker.connect(self.nats_url, name="test")
-        try:
-            return await DeadLetters(broker).list(limit=10_000)
-        finally:
-            await broker.close()
+        async with dead_letters(self.nats_url, application="test") as dead:
+            return await dead.list(limit=10_000)
 
     async def recorded(self) -> Counter[str]:
         """How often each activity id of the workspace is in the log."""

@@ -16,9 +16,9 @@ from contacts_bridge.broker import Broker
 from contacts_bridge.definitions import INBOX, ensure_consumer, ingest_consumer
 from contacts_bridge.errors import ConsumerMismatch
 from contacts_bridge.inbox import ingest
-from contacts_bridge.inbox.letters import DeadLetters, NoSuchLetter
 from eventstore.envelope import Metadata
 from rollbook.embedded.nats import Nats
+from servicekit.dead_letters import NoSuchLetter, dead_letters
 from tests.integration.bridge.inbox_rig import NOON, InboxRig, body, open_rig, plain
 from tests.support.waiting import until
 
@@ -103,10 +103,9 @@ async def test_a_dead_letter_is_retried_once_its_reason_is_gone_or_dropped(inbox
     await inbox.empty()
     early, broken = await inbox.letters()
     await inbox.create(external_id="late")
-    broker = await Broker.connect(inbox.nats_url, name="test")
-    try:
-        dead = DeadLetters(broker)
+    async with dead_letters(inbox.nats_url, application="test") as dead:
         assert await dead.get(early.id, inbox.workspace_id) == early
+        assert await dead.count(inbox.workspace_id) == 2
         with pytest.raises(NoSuchLetter):
             await dead.get(early.id, UUID(int=1))
         await dead.retry(early)
@@ -117,8 +116,6 @@ async def test_a_dead_letter_is_retried_once_its_reason_is_gone_or_dropped(inbox
         assert await inbox.letters() == []
         with pytest.raises(NoSuchLetter):
             await dead.get(early.id)
-    finally:
-        await broker.close()
 
 
 async def test_strangers_are_held_until_there_is_a_contact_or_made_one(inbox: InboxRig) -> None:

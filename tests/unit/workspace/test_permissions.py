@@ -33,6 +33,8 @@ TABLE = {
     "settings.write": "oms",
     "webhooks.read": "omu",
     "webhooks.write": "om",
+    "dead-letters.read": "omus",
+    "dead-letters.write": "oms",
     "members.read": "omu",
     "members.write": "o",
     "keys.read": "omu",
