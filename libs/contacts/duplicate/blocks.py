@@ -39,7 +39,7 @@ def keys_of(traits: Traits) -> Keys:
     given, family = sound(traits.given), sound(traits.family)
     names = sorted((given, family)) if given and family else None
     local, _, domain = traits.mailbox.rpartition("@")
-    letters = "".join(character for character in local if character.isalnum())
+    letters = local if local.isalnum() else "".join(filter(str.isalnum, local))
     initials = sorted((traits.given[:1], traits.family[:1]))
     street = sound(traits.street)
     return (

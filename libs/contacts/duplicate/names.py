@@ -145,9 +145,10 @@ _NO_NAMES: Final[frozenset[str]] = frozenset()
 _PARTS: Final = re.compile(r"[^\w']+|_+")
 _APOSTROPHES: Final = str.maketrans("", "", "'")
 
-#: Consonants that are mistaken for one another have one digit; vowels, h, w and y have none.
-_SOUNDS: Final = str.maketrans("bfpvcgjkqsxzdtlmnr", "111122222222334556")
-_SILENT: Final = re.compile(r"[aeiouy]+")
+#: Consonants that are mistaken for one another have one digit. h and w go: they do not part two equal consonants.
+_SOUNDS: Final = str.maketrans("bfpvcgjkqsxzdtlmnr", "111122222222334556", "hw ")
+#: Vowels go after that: they do.
+_VOWELS: Final = str.maketrans("", "", "aeiouy")
 _REPEATED: Final = re.compile(r"(.)\1+")
 
 
@@ -155,6 +156,8 @@ def parts(text: str | None) -> tuple[str, ...]:
     """The words of a name, folded; apostrophes are left out (`O'Neil` is `oneil`), hyphens separate."""
     if not text:
         return ()
+    if text.isascii() and text.isalpha():
+        return (text.lower(),)
     return tuple(part for part in _PARTS.split(fold(text).translate(_APOSTROPHES)) if part)
 
 
@@ -173,16 +176,11 @@ def sound(text: str) -> str:
 
 
 def skeleton(text: str) -> str:
-    """The first letter and a digit for each of the consonants after it; other scripts as they are."""
-    text = text.replace(" ", "")
+    """The first letter and a digit for each of the consonants after it; other scripts as they are, without spaces."""
     if not text:
         return ""
-    coded = text.translate(_SOUNDS)
-    if coded.isascii():
-        # h and w do not part two equal consonants, vowels do.
-        coded = _REPEATED.sub(r"\1", re.sub("[hw]", "", coded))
-        coded = _SILENT.sub("", coded)
-        rest = coded[1:] if text[0] not in "aeiouyhw" else coded
-    else:
-        rest = text[1:]
-    return text[0] + rest
+    first = text[0]
+    if not text.isascii():
+        return text.replace(" ", "")
+    coded = _REPEATED.sub(r"\1", text.translate(_SOUNDS)).translate(_VOWELS)
+    return first + (coded if first in "aeiouyhw" else coded[1:])

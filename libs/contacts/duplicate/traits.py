@@ -22,9 +22,28 @@ _BIRTH_KEY: Final = re.compile(
 _DAY: Final = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:\D.*)?")
 _HOUSE: Final = re.compile(r"\d+[a-z]?")
 #: What a street is called besides its name, as far as it is a word of its own.
-_STREET_WORDS: Final = re.compile(
-    "street|st|road|rd|avenue|ave?|lane|ln|drive|dr|place|pl|court|ct|crescent|circuit|close|way|terrace|square"
-    "|boulevard|blvd|strasse|str|rue|calle|via|ulica|ul|allee|platz|weg|straat|gata"
+_STREET_WORDS: Final = frozenset(
+    (
+        *(
+            "street",
+            "st",
+            "road",
+            "rd",
+            "avenue",
+            "ave",
+            "av",
+            "lane",
+            "ln",
+            "drive",
+            "dr",
+            "place",
+            "pl",
+            "court",
+            "ct",
+        ),
+        *("crescent", "circuit", "close", "way", "terrace", "square", "boulevard", "blvd", "strasse", "str", "rue"),
+        *("calle", "via", "ulica", "ul", "allee", "platz", "weg", "straat", "gata"),
+    )
 )
 
 
@@ -92,8 +111,12 @@ def birth_of(attributes: Mapping[str, object]) -> str:
 
 
 def _street(text: str | None) -> tuple[str, str]:
-    words = parts(text)
-    numbers = [word for word in words if _HOUSE.fullmatch(word)]
-    named = [word for word in words if not _HOUSE.fullmatch(word)]
-    name = [word for word in named if not _STREET_WORDS.fullmatch(word)] or named
-    return " ".join(name), numbers[0] if numbers else ""
+    name: list[str] = []
+    kinds: list[str] = []
+    house = ""
+    for word in parts(text):
+        if _HOUSE.fullmatch(word):
+            house = house or word
+        else:
+            (kinds if word in _STREET_WORDS else name).append(word)
+    return " ".join(name or kinds), house
