@@ -10,6 +10,7 @@ import rich_click as click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from contacts.catalog import CODEC, PROJECTIONS
+from contacts.contact.verification import Verification
 from eventstore import parked
 from eventstore.cipher import Keyring
 from eventstore.errors import BuildBusy, NeverLevel, NoSuchBuild, VerificationFailed
@@ -21,6 +22,8 @@ from rollbook.status import connect, read_models
 from servicekit.settings import Settings
 
 NAMES = [projection.name for projection in PROJECTIONS]
+#: Read models that are compared with the log itself, beside the comparison of every build with the live one.
+VERIFICATIONS = {"contact": Verification}
 
 
 @click.group()
@@ -87,7 +90,8 @@ async def _renew(settings: Settings, projection: Projection, how: Literal["rebui
     )
     try:
         with Progress(*columns, console=console) as progress:
-            work = Rebuild(store, settings.database_url, projection, on_progress=Bars(progress))
+            verify = VERIFICATIONS[projection.name](store) if projection.name in VERIFICATIONS else None
+            work = Rebuild(store, settings.database_url, projection, on_progress=Bars(progress), verify=verify)
             rebuilt = await (work.run() if how == "rebuild" else work.rollback())
         _tell(rebuilt)
     except (BuildBusy, NoSuchBuild, VerificationFailed, NeverLevel) as refused:

@@ -64,7 +64,7 @@ def test_a_stack_stops_without_leftovers_and_its_data_is_there_at_the_next_start
     assert "contact build 1 is live" in rollbook("projection rollback contact", again.folder)
     assert "retired" in rollbook("projection list", again.folder)
     assert "0 keys follow the log again" in rollbook("projection retry contact", again.folder)
-    assert "Log, lane 0: 17,1" in rollbook("status", again.folder)
+    assert "Log, lane 0: 22,7" in rollbook("status", again.folder)
     assert again.stop(signal.SIGINT) < STOP_WITHIN_S
     assert alive(then.pids) == {}
 
