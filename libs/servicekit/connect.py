@@ -73,6 +73,19 @@ def session_settings(role: str | None, application: str, statement_timeout_s: fl
     return settings | ({"role": role} if role else {})
 
 
+class TolerantClient(Client):
+    """Drops a message whose subject or status line is not UTF-8; nats-py would end the connection over it.
+
+    Anybody who may ask a service could keep it from answering others that way.
+    """
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        try:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        except (UnicodeDecodeError, IndexError):
+            log.warning("a message that cannot be read was dropped", size_bytes=len(data))
+
+
 async def connect_nats(
     url: str, *, application: str, on_closed: Callable[[str], None], tls: ssl.SSLContext | None = None
 ) -> Client:
@@ -95,7 +108,7 @@ async def connect_nats(
     async def failed(error: Exception) -> None:
         log.debug("NATS", reason=logs.said(error))
 
-    client = Client()
+    client = TolerantClient()
     await client.connect(
         servers=[part.strip() for part in url.split(",")],
         name=f"rollbook-{application}",

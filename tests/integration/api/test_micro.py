@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import msgspec
 import nats
 import pytest
 import pytest_asyncio
+import structlog
 from jsonschema import Draft202012Validator
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -233,21 +235,48 @@ async def test_malformed_payloads_are_refused_and_never_fail(caller: Caller, ver
         assert reply.headers["Nats-Service-Error-Code"] in {"400", "422"}, (payload[:40], reply.data)
 
 
+async def test_what_cannot_be_read_at_all_ends_no_connection(private_server: Nats, caller: Caller) -> None:
+    subject = subject_of("settings.get", caller.tenant.workspace_id).encode()
+    wire = [
+        b"PUB rollbook.svc.v1.\xff\xfe.settings.get 2\r\n{}\r\n",
+        _with_headers(subject, b"NATS/1.0 \xff\xff\xff \xff\r\n\r\n"),
+        _with_headers(subject, b"NATS/1.0"),
+        _with_headers(subject, b"NATS/1.0\r\nRollbook-Key\xff: \xff\r\nno colon\r\n\r\n"),
+    ]
+    place = urlsplit(private_server.url)
+    credentials = msgspec.json.encode(
+        {"user": place.username, "pass": place.password, "headers": True, "verbose": False}
+    )
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    with structlog.testing.capture_logs() as lines:
+        writer.write(b"CONNECT " + credentials + b"\r\n" + b"".join(wire) + b"PING\r\n")
+        await reader.readuntil(b"PONG\r\n")
+        assert await caller.answer("settings.get")
+    writer.close()
+    said = [line["event"] for line in lines]
+    assert "a message that cannot be read was dropped" in said
+    assert "connection to NATS lost; trying again" not in said
+
+
+def _with_headers(subject: bytes, headers: bytes) -> bytes:
+    return b"HPUB %s %d %d\r\n%s\r\n" % (subject, len(headers), len(headers), headers)
+
+
 async def test_several_processes_share_the_work(private_server: Nats, api: Api, caller: Caller) -> None:
     other = await nats.connect(private_server.url)
     try:
         second = MicroService(other, api.services, ENDPOINTS)
         await second.start()
-        await asyncio.gather(*(caller.answer("settings.get") for _ in range(60)))
+        await asyncio.gather(*(caller.answer("keys.list") for _ in range(60)))
         replies = await _all_replies(caller.client, "$SRV.STATS.rollbook", 2)
         counts = [
-            next(each["num_requests"] for each in stats["endpoints"] if each["name"] == "settings-get")
+            next(each["num_requests"] for each in stats["endpoints"] if each["name"] == "keys-list")
             for stats in replies
         ]
         assert sum(counts) == 60
         assert min(counts) > 0
         await second.stop()
-        await asyncio.gather(*(caller.answer("settings.get") for _ in range(20)))
+        await asyncio.gather(*(caller.answer("keys.list") for _ in range(20)))
     finally:
         await other.close()
 
