@@ -53,6 +53,8 @@ class Projection(Protocol):
     #: Columns left out when a new build is compared with the live one. Streams may be applied in any order relative to
     #: one another, so which event wrote a row last can differ where a row depends on several.
     uncompared: frozenset[str] = frozenset({"position"})
+    #: Tables left out of that comparison: those that a clock writes beside the log, up to an instant of its own.
+    uncompared_tables: frozenset[str] = frozenset()
 
     def key(self, event: RecordedEvent[Any]) -> UUID:
         """What is parked when an event fails: events of one key are applied in order, keys are independent.

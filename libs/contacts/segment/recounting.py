@@ -33,19 +33,12 @@ async def recount(
     """As of the event, whose definitions `kept` has."""
     segments = [kept.segments[segment_id] for segment_id in sorted(segment_ids)]
     await connection.execute(SQL["forget_watches"], event.workspace_id, list(segment_ids))
-    one_by_one = []
     for segment in segments:
-        if _is_compiled(segment, kept):
+        if not segment.reads.by_time:
             await _recount_at_once(connection, event, kept, segment)
-        else:
-            one_by_one.append(segment.segment_id)
-    if one_by_one:
-        await _recount_each(connection, event, kept, one_by_one)
-
-
-def _is_compiled(segment: KeptSegment, kept: Kept) -> bool:
-    fields = (kept.fields[name].column for name in segment.reads.fields)
-    return not (segment.reads.by_time or segment.reads.kinds or {"extras", "absorbed"}.intersection(fields))
+    by_time = [segment.segment_id for segment in segments if segment.reads.by_time]
+    if by_time:
+        await _recount_each(connection, event, kept, by_time)
 
 
 async def empty(connection: Connection, event: RecordedEvent[Any]) -> None:
