@@ -41,6 +41,7 @@ from contacts.segment.explaining import Explainer
 from contacts.segment.filters import Filters
 from contacts.segment.handler import SegmentHandler
 from contacts.segment.queries import SegmentQueries
+from contacts.smartsearch.searching import SearchQueries
 from contacts.suppression.handler import SuppressionHandler
 from contacts.suppression.queries import SuppressionQueries
 from contacts.webhook.handler import WebhookHandler
@@ -64,6 +65,8 @@ CONTACT: Final = "contact"
 HISTORY: Final = "history"
 #: The read model that says what activity says of contacts.
 ENGAGEMENT: Final = "engagement"
+#: And of what happened to contacts.
+ACTIVITY: Final = "activity"
 #: The read model that answers about blacklists.
 SUPPRESSION: Final = "suppression"
 #: The read model that answers about duplicates.
@@ -112,6 +115,7 @@ class Services:
     segment_queries: SegmentQueries
     filters: Filters
     explainer: Explainer
+    search_queries: SearchQueries
     webhook_handler: WebhookHandler
     webhook_queries: WebhookQueries
     progress: Progress
@@ -193,6 +197,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             segment_queries=SegmentQueries(pool),
             filters=Filters(segments, lists),
             explainer=Explainer(pool, store),
+            search_queries=SearchQueries(pool, keyring.hmac("cursor", "search")),
             webhook_handler=WebhookHandler(store),
             webhook_queries=WebhookQueries(pool),
             progress=progress,

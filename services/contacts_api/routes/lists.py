@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -31,7 +32,8 @@ from contacts_api.endpoint import Endpoint, Nothing, Returns, endpoint
 from contacts_api.errors import MALFORMED, Rejected
 from contacts_api.request import Call
 from contacts_api.routes.contacts import TAG
-from contacts_api.services import ENGAGEMENT
+from contacts_api.routes.search import SearchInput, found, page_answer
+from contacts_api.services import ACTIVITY, ENGAGEMENT
 from contacts_api.views import (
     ENGAGEMENT_FIELDS,
     ContactPage,
@@ -79,6 +81,8 @@ class ContactsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     phone_status: Annotated[
         PhoneFilter | None, msgspec.Meta(description="By the status of the phone; `all` are those that have one.")
     ] = None
+    segment: Annotated[UUID | None, msgspec.Meta(description="Who is in this segment.")] = None
+    list: Annotated[UUID | None, msgspec.Meta(description="Who is on this list.")] = None
     deleted: Deleted = "false"
     sort: Annotated[Sort, msgspec.Meta(description="With `-` descending. `deleted_at` is for deleted contacts.")] = (
         DEFAULT_SORT
@@ -117,6 +121,8 @@ async def list_contacts(call: Call[Nothing, ContactsQuery, Nothing]) -> Answer:
     """
     services, query = call.services, call.query
     fields = selected_fields(query.fields)
+    if query.segment is not None or query.list is not None:
+        return await _searched(call, fields)
     position, past = await _moment(call, query.min_position, query.as_of)
     workspace = await services.workspaces.get(call.caller.workspace_id)
     try:
@@ -140,6 +146,29 @@ async def list_contacts(call: Call[Nothing, ContactsQuery, Nothing]) -> Answer:
     items: tuple[Any, ...] = tuple(selected(contact_view(contact), fields) for contact in contacts)
     total = Total(page.total.count, page.total.exact)
     return json_answer(200, ContactPage(items, page.next_cursor, total)).header(b"rollbook-position", position)
+
+
+async def _searched(call: Call[Nothing, ContactsQuery, Nothing], fields: frozenset[str] | None) -> Answer:
+    """The same as a smart search for a segment and a list."""
+    query = call.query
+    wanted = [{name: str(value)} for name in ("segment", "list") if (value := getattr(query, name)) is not None]
+    body = SearchInput(
+        filter={"all": wanted},
+        q=query.q,
+        email_status=query.email_status,
+        phone_status=query.phone_status,
+        deleted=query.deleted == "true",
+        sort=query.sort,
+        limit=query.limit,
+        cursor=query.cursor,
+        as_of=query.as_of,
+    )
+    past = None if query.as_of is None else await past_of(call, query.as_of, ENGAGEMENT, ACTIVITY)
+    try:
+        page, position = await found(call, body, past, query.min_position)
+    except InvalidInput as refused:
+        raise _parameters(refused) from None
+    return (await page_answer(call, page, fields)).header(b"rollbook-position", position)
 
 
 @endpoint(
@@ -171,7 +200,9 @@ async def _moment(call: Call[Any, Any, Any], min_position: str | None, as_of: st
 
 def _parameters(refused: InvalidInput) -> Rejected:
     """What the domain says of a list's filters, as said of query parameters."""
-    faults = [Fault(f"{e.reason}; expected {e.expected}", parameter=e.pointer.strip("/")) for e in refused.errors]
+    faults = [
+        Fault(f"{e.reason}; expected {e.expected}", parameter=e.pointer.rpartition("/")[2]) for e in refused.errors
+    ]
     return Rejected(MALFORMED, str(refused), *faults)
 
 

@@ -64,6 +64,7 @@ QUESTIONS: Final = {
     "POST /v1/consent-ledgers",
     "POST /unsubscribe/{token}",
     "POST /v1/merges/preview",
+    "POST /v1/contacts/search",
     "POST /v1/segments/{segment_id}/members",
     "POST /v1/contacts/{contact_id}/explain",
     "POST /v1/merges/{merge_id}/unmerge/preview",
