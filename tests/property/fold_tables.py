@@ -89,6 +89,8 @@ class Folded:
             "attributes": {
                 key: value.casefold() if isinstance(value, str) else value for key, value in shown["attributes"].items()
             },
+            "extras": _extras(shown) or None,
+            "absorbed": shown["absorbed"] or None,
             "search": f" {searched.lower().replace(chr(39), '')}{phone}",
             "state": self._state(root, shown),
         }
@@ -197,6 +199,34 @@ def _status(shown: State, family: str) -> str:
     return status
 
 
+def _extras(shown: State) -> Any:
+    """What filters ask for beside the columns, as JSON."""
+    standing = shown["standing"] or {}
+    found: State = {"consents": standing.get("consents"), "deletion_reason": shown.get("deletion_reason")}
+    for family in ("email", "phone"):
+        status = (standing.get(family) or {}) if shown[family] else {}
+        found[f"{family}_status"] = {name: status.get(name) for name in ("since", "reason", "source")}
+    found |= {"address": shown["address"], "location": shown["location"], "avatar_url": shown["avatar_url"]}
+    channels = shown["channels"]
+    seen = {kind: [c for c in channels if kind in ("", c["kind"])] for kind in ("", *(c["kind"] for c in channels))}
+    found["seen"] = {
+        kind: {"first_seen_at": min(c["first_seen_at"] for c in of), "last_seen_at": max(c["last_seen_at"] for c in of)}
+        for kind, of in seen.items()
+        if of
+    }
+    for part in ("application", "device"):
+        found[part] = sorted({channel[part] for channel in channels if channel.get(part)})
+    return _small(_jsonable(plain(found)))
+
+
+def _small(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: each if key == "country" else _small(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_small(each) for each in value]
+    return value.lower() if isinstance(value, str) and "T" not in value else value
+
+
 def _digest(channel: Mapping[str, Any]) -> bytes:
     return sha256(f"{channel['kind']}\x1f{channel['token']}".encode()).digest()[:16]
 
@@ -232,6 +262,7 @@ def _found_contact(row: Any) -> tuple[Any, Any]:
     left_out = ("workspace_id", "contact_id", "position")
     found = {name: value for name, value in row.items() if name not in left_out}
     found |= {"attributes": msgspec.json.decode(row["attributes"]), "state": _found_state(row["state"])}
+    found["extras"] = row["extras"] and msgspec.json.decode(row["extras"])
     return row["contact_id"], found
 
 

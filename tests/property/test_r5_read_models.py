@@ -49,7 +49,7 @@ from tests.support.wire import Wire
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(0 if FULL else 300),
+    pytest.mark.timeout(0 if FULL else 600),
     # A projector that is killed has no time to close what it was just opening.
     pytest.mark.filterwarnings("ignore:unclosed connection:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -61,10 +61,10 @@ AT_ONCE: Final = 100
 GROUP: Final = 10
 #: Comparisons of a history while it goes on; one more comes at its end.
 LOOKS: Final = 1
-CAUGHT_UP_S: Final = 60
+CAUGHT_UP_S: Final = 120
 #: Workspaces whose events replays go through.
 REPLAYED: Final = 30
-SMALL: Final = 40
+SMALL: Final = 15
 #: Without those that are made of others, which no replay makes alone.
 ALONE: Final = tuple(each for each in PROJECTIONS if each.name != "segment")
 
