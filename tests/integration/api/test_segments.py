@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import httpx2
 from uuid_utils.compat import uuid7
 
+from contacts.segment.projection import SegmentProjection
+from eventstore.rebuild import Rebuild
 from tests.integration.api.conftest import Api, Tenant
 from tests.support.waiting import until
 
@@ -276,3 +279,43 @@ async def test_bad_filters_are_refused_with_pointers_and_change_nothing(api: Api
         assert answer.status_code == 422, answer.text
         assert answer.json()["errors"][0]["pointer"].startswith("/filter")
     assert (await ok(await tenant.owner.get("/v1/segments")))["items"] == []
+
+
+async def test_segments_are_rebuilt_while_they_are_served(api: Api, module_database: str) -> None:
+    tenant = await api.tenant()
+    contacts = [await tenant.contact(email=f"r{n}@example.com", country=("DE", "AT")[n % 2]) for n in range(6)]
+    german, created = await segment(tenant, GERMANS)
+    clicking, _ = await segment(tenant, {"any": [{"segment": german}, {"activity": "message.clicked", "within": "1h"}]})
+    await clicked(tenant, contacts[1]["id"])
+    moved = await tenant.owner.patch(f"/v1/contacts/{contacts[0]['id']}", json={"country": "AT"})
+    before = [await members(tenant, f"/v1/segments/{each}", moved) for each in (german, clicking)]
+    then = await members(tenant, f"/v1/segments/{german}", as_of=created.headers["Rollbook-Position"])
+    rebuilt = await Rebuild(api.services.store, module_database, SegmentProjection()).run()
+    assert rebuilt.parked == 0
+    assert [await members(tenant, f"/v1/segments/{each}", moved) for each in (german, clicking)] == before
+    assert await members(tenant, f"/v1/segments/{german}", as_of=created.headers["Rollbook-Position"]) == then
+    assert then == sorted(contact["id"] for contact in contacts[::2])
+
+
+async def test_an_erased_contact_leaves_and_nothing_is_kept_of_where_it_was(api: Api, module_database: str) -> None:
+    tenant = await api.tenant()
+    contact = await tenant.contact(email="erased@example.com", country="DE")
+    segment_id, created = await segment(tenant, GERMANS)
+    path = f"/v1/segments/{segment_id}"
+    assert await members(tenant, path, created) == [contact["id"]]
+    body = {"reason": "person_asked", "confirm": True}
+    erased = await tenant.owner.post(f"/v1/contacts/{contact['id']}/erase", json=body)
+    assert erased.status_code in (200, 201), erased.text
+    assert await members(tenant, path, erased) == []
+    assert await members(tenant, path, as_of=created.headers["Rollbook-Position"]) == []
+    counted = await ok(await tenant.owner.get(f"{path}/members/count"))
+    assert counted == {"count": 0}
+    connection = await asyncpg.connect(module_database)
+    rows = await connection.fetch(
+        "SELECT entered, cause FROM rm_segment.change WHERE contact_id = $1 ORDER BY position", UUID(contact["id"])
+    )
+    kept = await connection.fetchval(
+        "SELECT count(*) FROM rm_segment.membership WHERE contact_id = $1", UUID(contact["id"])
+    )
+    await connection.close()
+    assert ([tuple(row) for row in rows][-1], kept) == ((False, "contact.erased"), 0)
