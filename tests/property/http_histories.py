@@ -152,6 +152,7 @@ class History:
         if reply.status == 422 and choices:
             reply = await self._send("POST", "/v1/merges", {"primary": primary, "others": others})
         if reply.status == 201:
+            self.counts["merges"] += 1
             self._merges.append(reply.json()["id"])
 
     async def _unmerge(self) -> None:
@@ -165,6 +166,7 @@ class History:
             if preview.status == 200:
                 assign = self._assigned(preview.json())
         reply = await self._send("POST", path, {"mode": mode, "assign": assign})
+        self.counts["unmerges"] += reply.status == 200
         self.counts["given edits"] += bool(assign and reply.status == 200)
 
     def _assigned(self, preview: dict[str, Any]) -> dict[str, str]:

@@ -56,7 +56,9 @@ pytestmark = [
 ]
 
 HISTORIES: Final = figure(300, 10_000)
+#: Of each history, those that begin it included.
 COMMANDS: Final = 60
+BEGINNING: Final = 7
 AT_ONCE: Final = 100
 GROUP: Final = 10
 #: Comparisons of a history while it goes on; one more comes at its end.
@@ -138,9 +140,9 @@ async def live(world: World, wire: Wire, number: int) -> None:
     made = await bootstrap(services.store, services.workspace_handler, workspace_id=uuid7())
     assert made.new_key is not None
     history = History(wire, made.new_key, made.workspace_id, SEED + number, number // GROUP)
-    looks = set(random.Random(SEED + number).sample(range(10, COMMANDS), LOOKS))
+    looks = set(random.Random(SEED + number).sample(range(10, COMMANDS - BEGINNING), LOOKS))
     await history.begin()
-    for step in range(COMMANDS):
+    for step in range(COMMANDS - BEGINNING):
         await history.step()
         if step in looks:
             await world.comparer.compare(made.workspace_id)
