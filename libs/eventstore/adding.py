@@ -14,17 +14,19 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
+import msgspec
+
 from eventstore.appender import lost, not_now
 from eventstore.bulk import EVENT_COLUMNS, event_digest
 from eventstore.bulk import SQL as BULK_SQL
 from eventstore.envelope import ANY_VERSION, Appended, Stream, StreamWrite, Write, slice_of
 from eventstore.errors import DuplicateAppend, StoreUnavailable, SubjectErased, WrongExpectedVersion
+from eventstore.rows import EventRow, encode_metadata
 from eventstore.sql import AnyConnection, load
 
 if TYPE_CHECKING:
     from asyncpg import Record
 
-    from eventstore.batch import Prepared
     from eventstore.store import EventStore
 
 Verdict: TypeAlias = Appended | DuplicateAppend | WrongExpectedVersion | SubjectErased
@@ -47,6 +49,7 @@ def is_addable(write: Write) -> bool:
         and all(part.expected_version == ANY_VERSION and not part.new_subject for part in adds)
         and bool(looks)
         and all(part.expected_version > 0 for part in looks)
+        and all(part.stream.workspace_id == write.workspace_id for part in write.streams)
     )
 
 
@@ -63,10 +66,10 @@ async def add_each(store: EventStore, writes: Sequence[Write]) -> list[Verdict]:
     if not all(map(is_addable, writes)):
         raise ValueError("only keyed facts at any version, beside looks at streams, can be added")
     verdicts: dict[int, Verdict] = {}
-    prepared: dict[int, Prepared] = {}
+    prepared: dict[int, _Encoded] = {}
     for n, write in enumerate(writes):
         try:
-            prepared[n] = await store._prepare(write)
+            prepared[n] = await _encode(store, write)
         except SubjectErased as erased:
             verdicts[n] = erased
     while waiting := [n for n in prepared if n not in verdicts]:
@@ -78,7 +81,26 @@ async def add_each(store: EventStore, writes: Sequence[Write]) -> list[Verdict]:
     return [verdicts[n] for n in range(len(writes))]
 
 
-def _chunks(store: EventStore, prepared: Mapping[int, Prepared], waiting: Iterable[int]) -> dict[int, list[int]]:
+class _Encoded(msgspec.Struct, frozen=True, gc=False):
+    """A write with its rows, stream by stream."""
+
+    write: Write
+    event_rows: list[list[EventRow]]
+    event_count: int
+
+
+async def _encode(store: EventStore, write: Write) -> _Encoded:
+    metadata = encode_metadata(write.metadata)
+    event_rows: list[list[EventRow]] = []
+    count = 0
+    for part in write.streams:
+        wrapped = await store._subject_key(part, []) if part.events and part.subject_id is not None else None
+        event_rows.append(store._rows.encode(part, wrapped, metadata) if part.events else [])
+        count += len(part.events)
+    return _Encoded(write, event_rows, count)
+
+
+def _chunks(store: EventStore, prepared: Mapping[int, _Encoded], waiting: Iterable[int]) -> dict[int, list[int]]:
     """The next of each lane, in order, no key twice."""
     chunks: dict[int, list[int]] = {}
     events: dict[int, int] = {}
@@ -94,7 +116,7 @@ def _chunks(store: EventStore, prepared: Mapping[int, Prepared], waiting: Iterab
     return chunks
 
 
-async def _add(store: EventStore, lane: int, commands: Sequence[Prepared]) -> list[Verdict]:
+async def _add(store: EventStore, lane: int, commands: Sequence[_Encoded]) -> list[Verdict]:
     started = time.perf_counter()
     sent = False
     try:
@@ -122,7 +144,7 @@ async def _add(store: EventStore, lane: int, commands: Sequence[Prepared]) -> li
     return verdicts
 
 
-async def _decide(connection: AnyConnection, lane: int, commands: Sequence[Prepared]) -> list[Verdict]:
+async def _decide(connection: AnyConnection, lane: int, commands: Sequence[_Encoded]) -> list[Verdict]:
     await connection.execute(BULK_SQL["lock_lane"], lane)
     duplicates = await _duplicates(connection, commands)
     ends = await _ends(connection, lane, commands)
@@ -136,7 +158,7 @@ async def _decide(connection: AnyConnection, lane: int, commands: Sequence[Prepa
     return verdicts
 
 
-async def _duplicates(connection: AnyConnection, commands: Sequence[Prepared]) -> dict[int, Verdict]:
+async def _duplicates(connection: AnyConnection, commands: Sequence[_Encoded]) -> dict[int, Verdict]:
     writes = [command.write for command in commands]
     rows = await connection.fetch(
         SQL["used_keys"], [w.workspace_id for w in writes], [w.idempotency_key for w in writes]
@@ -154,7 +176,7 @@ def _duplicate(row: Record, write: Write) -> DuplicateAppend:
     return DuplicateAppend(original, same_request=row["request_hash"] == write.request_hash)
 
 
-async def _ends(connection: AnyConnection, lane: int, commands: Sequence[Prepared]) -> dict[Stream, int]:
+async def _ends(connection: AnyConnection, lane: int, commands: Sequence[_Encoded]) -> dict[Stream, int]:
     """How far every stream is that the commands name; one of another workspace is at -1, where nobody expects it."""
     streams = list(dict.fromkeys(part.stream for command in commands for part in command.write.streams))
     ends = dict.fromkeys(streams, 0)
@@ -179,7 +201,7 @@ class _Batch:
         self._keys: list[tuple[Any, ...]] = []
         self._digests: list[bytes] = []
 
-    def add(self, command: Prepared) -> Verdict:
+    def add(self, command: _Encoded) -> Verdict:
         for part in command.write.streams:
             actual = self._ends[part.stream]
             if actual < 0 or part.expected_version not in (ANY_VERSION, actual):

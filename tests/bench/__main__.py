@@ -11,7 +11,19 @@ import uvloop
 
 #: Takes an hour to seed, so only who names it gets it.
 APART = ("million",)
-BENCHMARKS = ("append", "edit", "projection", "reading", "http", "merge", "may_send", "duplicates", "segments", "service")
+BENCHMARKS = (
+    "append",
+    "edit",
+    "projection",
+    "reading",
+    "http",
+    "merge",
+    "may_send",
+    "duplicates",
+    "segments",
+    "service",
+    "ingest",
+)
 
 
 def main(names: list[str]) -> int:

@@ -47,6 +47,12 @@ class Raw(NamedTuple):
         first = 4 if len(tokens) == 9 else 6
         return int(tokens[first]), int(tokens[first + 1])
 
+    @property
+    def pending(self) -> int:
+        """How many more the consumer had to give out after this one."""
+        tokens = self.reply.split(b".")
+        return int(tokens[8 if len(tokens) == 9 else 10])
+
 
 class Inbound(NamedTuple):
     """A message that could be read."""

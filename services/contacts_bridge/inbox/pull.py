@@ -26,6 +26,8 @@ from contacts_bridge.inbox.message import Raw
 EXPIRES_S: Final = 30.0
 HEARTBEAT_S: Final = 2.0
 SILENT_AFTER_S: Final = 3 * HEARTBEAT_S
+GATHER_S: Final = 0.02
+"""A full batch costs a tenth per message of what a small one does."""
 
 
 class PullClient(Client):
@@ -125,8 +127,23 @@ class Pull:
                 raise BrokerUnavailable(f"pulling ended: {pulled.ended or 'connection lost'}")
             await self._ask(most)
             if pulled.messages:
+                await self._gather(most)
                 return [pulled.messages.popleft() for _ in range(min(most, len(pulled.messages)))]
             await self._wait()
+
+    async def _gather(self, most: int) -> None:
+        """Waits a moment for a fuller batch, where the last message says that more are to come."""
+        messages = self._pulled.messages
+        until = time.monotonic() + GATHER_S
+        while len(messages) < most and messages[-1].pending and (left := until - time.monotonic()) > 0:
+            self._pulled.arrived.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._pulled.arrived.wait()
+            except TimeoutError:
+                return
+            if self._client.is_closed or self._pulled.ended:
+                return
 
     async def _ask(self, most: int) -> None:
         """Keeps another batch on its way while this one is dealt with."""

@@ -153,14 +153,14 @@ def plain(id_: str, kind: str = "message.clicked", **fields: Any) -> tuple[str, 
 
 
 @asynccontextmanager
-async def open_rig(database: str, nats_url: str) -> AsyncIterator[InboxRig]:
-    """With projectors, because e-mails and phones are looked up in read models."""
+async def open_rig(database: str, nats_url: str, *, projecting: bool = True) -> AsyncIterator[InboxRig]:
+    """With a projector, because e-mails and phones are looked up in read models."""
     keyring = Keyring.from_secret(bytes(32))
     store = await EventStore.open(database, codec=CODEC, keyring=keyring, pool_size=4)
     projector = await asyncpg.connect(database, server_settings={"role": "rollbook_projector"})
     await builds.ensure_builds(projector, PROJECTIONS)
     await projector.close()
-    running = asyncio.create_task(Projector(store, database, PROJECTIONS).run())
+    running = asyncio.create_task(Projector(store, database, PROJECTIONS if projecting else ()).run())
     rig = InboxRig(database, nats_url, store)
     try:
         yield rig
