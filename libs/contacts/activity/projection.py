@@ -56,7 +56,7 @@ class ActivityProjection(Projection):
     version = 2
     types = frozenset({"activity.recorded", ERASED})
     schema_sql = files("contacts.activity").joinpath("schema.sql").read_text(encoding="utf-8")
-    index_sql = ""
+    index_sql = files("contacts.activity").joinpath("indexes.sql").read_text(encoding="utf-8")
 
     async def apply(self, connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool) -> None:
         # The last that is recorded of a contact: nothing can follow, for there is no key to write it with.

@@ -14,7 +14,7 @@ CREATE TABLE activity (
     addressed_as jsonb NOT NULL,
     data jsonb NOT NULL,
     folded jsonb,
-    -- Serves every timeline: one category of one contact, newest first. There is no other index.
+    -- Serves every timeline: one category of one contact, newest first. Filters have one more (indexes.sql).
     CONSTRAINT activity_pkey PRIMARY KEY (workspace_id, contact_id, category, occurred_at, activity_id, source)
 ) PARTITION BY RANGE (occurred_at);
 COMMENT ON TABLE activity IS 'One partition per month (UTC), made by the projection when something first falls into it.';

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -31,6 +31,9 @@ COUNT_MAX: Final = 10_000
 #: Contacts that are looked at before a filter is asked of everybody, and from how many on that is worth it.
 GLANCE_MAX: Final = 5_000
 GLANCE_FROM: Final = 20_000
+#: So many found at a glance make it worth going further, but not as far as everybody takes.
+GLANCE_MIN: Final = 5
+GLANCE_FURTHER_MAX: Final = 40_000
 #: Contacts that an estimate looks at, about.
 SAMPLE: Final = 4_000
 #: Contacts that are walked past in search of a page, before all matches are gathered after all.
@@ -56,6 +59,15 @@ class Found(msgspec.Struct, frozen=True):
         if isinstance(key, str | float):
             return After(self.contact_id, None, str(key), total)
         return After(self.contact_id, key, None, total)
+
+
+class Walked(NamedTuple):
+    """What was come upon in walking through a list in its order."""
+
+    found: list[Found]
+    #: Which share of those passed was found.
+    density: float
+    gave_up: bool
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -87,11 +99,10 @@ class Listing(msgspec.Struct, frozen=True):
             # Behind a first page the walk has come to where the matches are; before it, all may be far down the list.
             at_most = WALK_MAX if after is None or self.also is not None else None
         walked = await self._walk(connection, after, limit, at_most)
-        if walked is None:
+        if walked.gave_up:
             matches, found = await self._gather(connection, after, limit, None)
             return found, total or Total(matches, exact=True)
-        found, density = walked
-        return found, total or await self._estimated(connection, density)
+        return walked.found, total or await self._estimated(connection, walked.density)
 
     async def _glance(self, connection: AnyConnection, limit: int) -> tuple[list[Found], Total] | None:
         """The first page where it is near the top of a long list: what a filter asks of everybody may take its time."""
@@ -101,9 +112,13 @@ class Listing(msgspec.Struct, frozen=True):
         if among <= GLANCE_FROM:
             return None
         walked = await self._walk(connection, None, limit, GLANCE_MAX)
-        if walked is None or len(walked[0]) < limit:
+        if walked.gave_up and len(walked.found) >= GLANCE_MIN:
+            # As far as it takes if matches lie as thick below, and again as far.
+            at_most = 2 * GLANCE_MAX * limit // len(walked.found)
+            walked = await self._walk(connection, None, limit, min(at_most, GLANCE_FURTHER_MAX))
+        if walked.gave_up or len(walked.found) < limit:
             return None
-        return walked[0], await self._sampled(connection, among)
+        return walked.found, await self._sampled(connection, among)
 
     async def _sampled(self, connection: AnyConnection, among: int) -> Total:
         """An estimate from some pages of the table, so many that they hold about as many contacts as are wanted."""
@@ -146,12 +161,10 @@ class Listing(msgspec.Struct, frozen=True):
         among = await self._among(connection)
         return Total(max(COUNT_MAX + 1, round(among * density)), exact=False)
 
-    async def _walk(
-        self, connection: AnyConnection, after: After | None, limit: int, at_most: int | None
-    ) -> tuple[list[Found], float] | None:
-        """Also answers which share of those passed was found; None where the page was not full after `at_most`."""
+    async def _walk(self, connection: AnyConnection, after: After | None, limit: int, at_most: int | None) -> Walked:
+        """Gives up where the page was not full after `at_most`."""
         if not self.can_walk:
-            return None
+            return Walked([], 0.0, gave_up=True)
         found: list[Found] = []
         density = 0.0
         for has_key in parts_of(self.sort, after):
@@ -160,10 +173,10 @@ class Listing(msgspec.Struct, frozen=True):
                 statement, values = self.walking(after, has_key=has_key)
                 rows = await connection.fetch(statement, self.workspace_id, at_most, wanted, *values)
                 if rows and rows[-1]["passed"] == at_most:
-                    return None
+                    return Walked([*found, *map(_found, rows[:-1])], 0.0, gave_up=True)
                 density = len(rows) / rows[-1]["passed"] if rows else 0.0
                 found += map(_found, rows)
-        return found, density
+        return Walked(found, density, gave_up=False)
 
     async def _gather(
         self, connection: AnyConnection, after: After | None, limit: int, at_most: int | None

@@ -81,7 +81,8 @@ LIMIT $3
 -- walk --
 -- Goes through the contacts in order from a place on, and answers the first $3 that match; gives up after $2, whose last
 -- one is answered, match or not, to say so. `listing` fills in what is in braces. The row number is how many were gone
--- through, which tells how common matches are, and it keeps the planner to following the index of the order.
+-- through, which tells how common matches are, and it keeps the planner to following the index of the order. LIMIT 1
+-- keeps it from reading everybody before the first is looked at.
 SELECT o.contact_id, o.sort_key, o.passed, c.state
 FROM (
     SELECT s.contact_id, {key} AS sort_key,
@@ -91,7 +92,9 @@ FROM (
     ORDER BY {key} {direction}, s.contact_id {direction}
     LIMIT $2
 ) AS o
-JOIN rm_contact.own_contact AS c ON c.workspace_id = $1 AND c.contact_id = o.contact_id
+CROSS JOIN LATERAL (
+    SELECT c.* FROM rm_contact.own_contact AS c WHERE c.workspace_id = $1 AND c.contact_id = o.contact_id LIMIT 1
+) AS c
 WHERE o.passed = $2 OR ({filter})
 ORDER BY o.sort_key {direction}, o.contact_id {direction}
 LIMIT $3

@@ -14,8 +14,12 @@ FROM (
     ORDER BY {key} {direction}, s.contact_id {direction}
     LIMIT $2
 ) AS o
-JOIN rm_history.own_contact_history AS c
-    ON c.workspace_id = $1 AND c.contact_id = o.contact_id AND c.to_position = o.to_position
+CROSS JOIN LATERAL (
+    SELECT c.*
+    FROM rm_history.own_contact_history AS c
+    WHERE c.workspace_id = $1 AND c.contact_id = o.contact_id AND c.to_position = o.to_position
+    LIMIT 1
+) AS c
 WHERE o.passed = $2 OR ({filter})
 ORDER BY o.sort_key {direction}, o.contact_id {direction}
 LIMIT $3
