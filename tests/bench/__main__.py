@@ -22,6 +22,7 @@ BENCHMARKS = (
     "duplicates",
     "segments",
     "service",
+    "relay",
     "ingest",
 )
 
