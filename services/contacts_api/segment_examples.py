@@ -15,7 +15,10 @@ FILTER: Final[dict[str, Any]] = {
     ]
 }
 LISTS: Final[dict[str, Any]] = {"a list": {"name": "Summer fair 2026"}}
-MEMBERS: Final[dict[str, Any]] = {"two contacts": {"contacts": [ID, "01936f5e-8c3a-7b21-9d4e-5f6a7b8c9d0f"]}}
+MEMBERS: Final[dict[str, Any]] = {
+    "two contacts": {"contacts": [ID, "01936f5e-8c3a-7b21-9d4e-5f6a7b8c9d0f"]},
+    "all that match": {"filter": {"field": "country", "op": "eq", "value": "DE"}},
+}
 SEGMENTS: Final[dict[str, Any]] = {"Germans who click": {"name": "Germans who click", "filter": FILTER}}
 SEGMENT_PATCHES: Final[dict[str, Any]] = {
     "another name": {"name": "Fans"},

@@ -179,6 +179,14 @@ class SegmentQueries:
         page = _page([decode_contact(row["state"]) for row in rows], places, limit, total)
         return msgspec.structs.replace(page, total=Total(total, exact=total <= COUNT_MAX))
 
+    async def ids_matching(self, workspace_id: UUID, parsed: Parsed, moment: Moment, limit: int) -> list[UUID]:
+        """Some of those who matched a filter at the position of the moment, by id; all if they are not so many."""
+        condition, values = _compiled(parsed, moment, first=5, workspace="$1")
+        async with reading(self._pool, workspace_id) as connection:
+            statement = SQL["matching"].format(condition=condition)
+            rows = await connection.fetch(statement, workspace_id, moment.position, FIRST, limit, *values)
+        return [row["contact_id"] for row in rows]
+
     async def count_matching(self, workspace_id: UUID, parsed: Parsed, moment: Moment) -> int:
         """How many matched; exact, and as slow as that is."""
         async with reading(self._pool, workspace_id) as connection:
@@ -215,15 +223,20 @@ async def recorded_at(store: EventStore, lane: int, position: int) -> datetime |
 async def _count_matching(
     connection: AnyConnection, workspace_id: UUID, parsed: Parsed, moment: Moment, limit: int | None
 ) -> int:
-    condition, values = _compiled(parsed, moment, first=4)
+    # With all to be counted everybody is asked, else some.
+    condition, values = _compiled(parsed, moment, first=4, workspace="$1" if limit is None else None)
     statement = SQL["count_matching"].format(condition=condition)
     counted: int = await connection.fetchval(statement, workspace_id, moment.position, limit, *values)
     return counted
 
 
-def _compiled(parsed: Parsed, moment: Moment, first: int) -> tuple[str, list[object]]:
+def _compiled(
+    parsed: Parsed, moment: Moment, first: int, workspace: str | None = None
+) -> tuple[str, list[object]]:  # fmt: skip
     parameters = Parameters(first=first)
-    condition = compile_node(parsed.node, moment=moment, parameters=parameters, definitions=parsed.definitions)
+    condition = compile_node(
+        parsed.node, moment=moment, parameters=parameters, definitions=parsed.definitions, workspace=workspace
+    )
     return condition, parameters.values
 
 

@@ -55,7 +55,7 @@ async def _recount_at_once(
 ) -> None:  # fmt: skip
     parameters = Parameters(first=8)
     moment = Moment(now=event.recorded_at, time_zone=kept.time_zone, position=event.position)
-    condition = compile_node(segment.node, moment=moment, parameters=parameters, definitions=kept.nodes)
+    condition = compile_node(segment.node, moment=moment, parameters=parameters, definitions=kept.nodes, workspace="$1")
     # What the compiled condition looks in shows one workspace only.
     await connection.execute("SELECT set_config('rollbook.workspace_id', $1, true)", str(event.workspace_id))
     await connection.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -14,9 +15,10 @@ from contacts.execution import Executed
 from contacts.lists import input as parse
 from contacts.lists.commands import ArchiveList, ListCommand, RestoreList
 from contacts.lists.decider import ContactList
-from contacts.lists.input import ListInput, MembersInput
+from contacts.lists.input import MEMBERS_MAX, ListInput, MembersInput
 from contacts.lists.members import Report
 from contacts.lists.refusals import ListAlreadyExists, ListIsArchived, ListNotFound
+from contacts.smartsearch.moment import Moment
 from contacts.workspace.permissions import Action
 from contacts_api import segment_examples as examples
 from contacts_api.answer import Answer, json_answer
@@ -29,6 +31,7 @@ from contacts_api.routes.segments import bad_parameters
 from contacts_api.segment_views import ListPage, ListView, MembersChangedView, RefusedMemberView, list_view
 from contacts_api.services import SEGMENT
 from contacts_api.views import Total
+from eventstore.envelope import parse_position
 
 TAG: Final = "Lists"
 #: Room for 10,000 ids.
@@ -167,17 +170,17 @@ async def restore_list(call: Call[ListPath, Nothing, Nothing]) -> Answer:
     body_bytes_max=MEMBERS_BYTES_MAX,
     examples=examples.MEMBERS,
     returns=MOVED,
-    refuses=(ListNotFound, ListIsArchived, InvalidInput),
+    refuses=(ListNotFound, ListIsArchived, InvalidInput, TooMany),
 )
 async def add_members(call: Call[ListPath, Nothing, MembersInput]) -> Answer:
-    """Add up to 10,000 contacts to a list.
+    """Add up to 10,000 contacts to a list: by their ids, or all that match a smart search.
 
     Each is an edit of its own: one that is refused, because it is deleted or not there, stops no other. The counts add
     up to the contacts named, each once. With an `Idempotency-Key` a repeat adds nobody anew.
     """
     envelope = call.command()
     report = await call.services.list_members.add(
-        call.caller.workspace_id, call.path.list_id, call.body.contacts, metadata=envelope["metadata"],
+        call.caller.workspace_id, call.path.list_id, await _named(call), metadata=envelope["metadata"],
         idempotency_key=envelope["idempotency_key"], request_hash=envelope["request_hash"],
     )  # fmt: skip
     return _report(call, report)
@@ -192,13 +195,13 @@ async def add_members(call: Call[ListPath, Nothing, MembersInput]) -> Answer:
     body_bytes_max=MEMBERS_BYTES_MAX,
     examples=examples.MEMBERS,
     returns=MOVED,
-    refuses=(ListNotFound, InvalidInput),
+    refuses=(ListNotFound, InvalidInput, TooMany),
 )
 async def remove_members(call: Call[ListPath, Nothing, MembersInput]) -> Answer:
     """Take up to 10,000 contacts off a list; as for adding them."""
     envelope = call.command()
     report = await call.services.list_members.remove(
-        call.caller.workspace_id, call.path.list_id, call.body.contacts, metadata=envelope["metadata"],
+        call.caller.workspace_id, call.path.list_id, await _named(call), metadata=envelope["metadata"],
         idempotency_key=envelope["idempotency_key"], request_hash=envelope["request_hash"],
     )  # fmt: skip
     return _report(call, report)
@@ -237,6 +240,24 @@ async def leave_list(call: Call[ContactListPath, Nothing, Nothing]) -> Answer:
         workspace_id=call.caller.workspace_id, contact_id=path.contact_id, lists=(path.list_id,)
     )
     return await changed(call, command)
+
+
+async def _named(call: Call[Any, Any, MembersInput]) -> list[UUID]:
+    """Ids of the contacts that are meant. Raises InvalidInput, TooMany."""
+    wanted = parse.parse_members(call.body)
+    if isinstance(wanted, list):
+        return wanted
+    services, workspace_id = call.services, call.caller.workspace_id
+    position = await shown_position(call, None, SEGMENT)
+    workspace = await services.workspaces.get(workspace_id)
+    parsed = await services.filters.parse(wanted, workspace)
+    moment = Moment(
+        now=datetime.now(UTC), time_zone=workspace.settings.default_time_zone, position=parse_position(position)[1]
+    )
+    found = await services.segment_queries.ids_matching(workspace_id, parsed, moment, MEMBERS_MAX + 1)
+    if len(found) > MEMBERS_MAX:
+        raise TooMany("contacts match", MEMBERS_MAX)
+    return found
 
 
 async def _executed(call: Call[Any, Any, Any], command: ListCommand, status: int = 200) -> Answer:

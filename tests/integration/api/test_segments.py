@@ -319,3 +319,40 @@ async def test_an_erased_contact_leaves_and_nothing_is_kept_of_where_it_was(api:
     )
     await connection.close()
     assert ([tuple(row) for row in rows][-1], kept) == ((False, "contact.erased"), 0)
+
+
+async def test_contacts_are_listed_by_segment_and_by_list(api: Api) -> None:
+    tenant = await api.tenant()
+    contacts = [await tenant.contact(email=f"n{n}@example.com", country=("DE", "AT")[n % 2]) for n in range(5)]
+    segment_id, _ = await segment(tenant, GERMANS)
+    list_id = (await ok(await tenant.owner.post("/v1/lists", json={"name": "L"}), 201))["id"]
+    joined = [await tenant.owner.post(f"/v1/contacts/{contact['id']}/lists/{list_id}") for contact in contacts[2:]]
+    for query, expected in (
+        ({"segment": segment_id}, contacts[::2]),
+        ({"list": list_id}, contacts[2:]),
+        ({"segment": segment_id, "list": list_id, "sort": "email"}, contacts[2::2]),
+        ({"segment": segment_id, "q": "n2"}, [contacts[2]]),
+    ):
+        found = await ok(await tenant.owner.get("/v1/contacts", params=query, headers=after(joined[-1])))
+        assert {item["id"] for item in found["items"]} == {contact["id"] for contact in expected}
+        assert found["total"] == {"count": len(expected), "exact": True}
+    then = {"list": list_id, "as_of": joined[0].headers["Rollbook-Position"]}
+    before = await ok(await tenant.owner.get("/v1/contacts", params=then))
+    assert [item["id"] for item in before["items"]] == [contacts[2]["id"]]
+    refused = await tenant.owner.get("/v1/contacts", params={"segment": str(uuid7())})
+    assert refused.status_code == 400
+
+
+async def test_whoever_matches_a_filter_joins_a_list_at_once(api: Api) -> None:
+    tenant = await api.tenant()
+    contacts = [await tenant.contact(email=f"f{n}@example.com", country=("DE", "AT")[n % 2]) for n in range(5)]
+    list_id = (await ok(await tenant.owner.post("/v1/lists", json={"name": "L"}), 201))["id"]
+    path = f"/v1/lists/{list_id}/members"
+    added = await tenant.owner.post(path, json={"filter": GERMANS})
+    assert [(await ok(added))[name] for name in ("changed", "unchanged", "refused")] == [3, 0, 0]
+    assert await members(tenant, f"/v1/lists/{list_id}", added) == sorted(contact["id"] for contact in contacts[::2])
+    others = {"not": {"field": "email", "op": "eq", "value": "f0@example.com"}}
+    removed = await tenant.owner.request("DELETE", path, json={"filter": others})
+    assert [(await ok(removed))[name] for name in ("changed", "unchanged", "refused")] == [2, 2, 0]
+    for body in ({}, {"filter": GERMANS, "contacts": [contacts[0]["id"]]}, {"contacts": []}):
+        assert (await tenant.owner.post(path, json=body)).status_code in (400, 422)
