@@ -15,7 +15,7 @@ from contacts.duplicate.names import skeleton, sound
 from contacts.duplicate.traits import Traits
 
 #: Contacts that may share a key; one more, and nobody is compared because of it.
-BLOCK_MAX: Final = 30
+BLOCK_MAX: Final = 20
 #: What keys are made of; also the columns of the read model.
 KINDS: Final = (
     "by_name",

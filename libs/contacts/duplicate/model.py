@@ -7,7 +7,6 @@ comparison.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from rapidfuzz.distance import OSA, JaroWinkler
@@ -56,65 +55,78 @@ def says(comparison: str, level: str) -> str:
 
 
 TABLE: Final[dict[tuple[str, str], Level]] = {(level.comparison, level.level): level for level in LEVELS}
-_FOUND: Final = {key: Evidence(level.comparison, level.level, level.weight) for key, level in TABLE.items()}
+
+
+def _levels_of(comparison: Comparison) -> dict[str, Evidence]:
+    return {
+        each.level: Evidence(comparison, each.level, each.weight) for each in LEVELS if each.comparison == comparison
+    }
+
+
+_GIVEN: Final = _levels_of("given_name")
+_FAMILY: Final = _levels_of("family_name")
+_EMAIL: Final = _levels_of("email")
+_PHONE: Final = _levels_of("phone")
+_STREET: Final = _levels_of("street")
+_PLACE: Final = _levels_of("place")
+_BIRTH: Final = _levels_of("birth")
+_SWAPPED: Final = _levels_of("name_order")["swapped"]
+_STRANGERS: Final = [_GIVEN["different"], _FAMILY["different"]]
 #: Names of e-mails that everybody has.
 _ROLES: Final = frozenset(
     ("admin", "contact", "hello", "hi", "info", "kontakt", "mail", "me", "office", "post", "sales", "support", "team")
 )
 _NO_DIGITS: Final = str.maketrans("", "", "0123456789")
-_DIFFERENT: Final = _FOUND["given_name", "different"]
-_SAME_BIRTH: Final = _FOUND["birth", "same"]
 
 
 def judge(a: Traits, b: Traits) -> Verdict:
     """The same whichever of the two comes first."""
-    evidence = (*_names(a, b), *_rest(a, b))
-    if _DIFFERENT in evidence and _SAME_BIRTH not in evidence:
-        evidence += _household(evidence)
-    return Verdict(round(sum([each.weight for each in evidence]), 2), evidence)
-
-
-def _rest(a: Traits, b: Traits) -> Iterator[Evidence]:
+    found = _names(a, b)
     if a.email and b.email:
-        yield _FOUND["email", _email(a, b)]
+        found.append(_EMAIL[_email(a, b)])
     if a.phone and b.phone:
-        yield _FOUND["phone", _phone(a.phone, b.phone)]
+        found.append(_PHONE[_phone(a.phone, b.phone)])
     if a.street and b.street:
-        yield _FOUND["street", _street(a, b)]
+        found.append(_STREET[_street(a, b)])
     if (a.postcode and b.postcode) or (a.city and b.city):
-        yield _FOUND["place", _place(a, b)]
+        found.append(_PLACE[_place(a, b)])
     if a.birth and b.birth:
-        yield _FOUND["birth", _birth(a.birth, b.birth)]
+        found.append(_BIRTH[_birth(a.birth, b.birth)])
+    score = sum([each.weight for each in found])
+    # Nobody is shown why a score is too low, which those of most pairs are.
+    if score >= THRESHOLD and _GIVEN["different"] in found and _BIRTH["same"] not in found:
+        found += _household(found)
+        score = sum([each.weight for each in found])
+    return Verdict(round(score, 2), tuple(found))
 
 
-def _household(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
-    shared = [each.weight for each in evidence if each.comparison in HOUSEHOLD and each.weight > 0]
+def _household(found: list[Evidence]) -> list[Evidence]:
+    shared = [each.weight for each in found if each.comparison in HOUSEHOLD and each.weight > 0]
     if len(shared) < 2:
-        return ()
-    return (Evidence("household", "shared", round(max(shared) - sum(shared), 2)),)
+        return []
+    return [Evidence("household", "shared", round(max(shared) - sum(shared), 2))]
 
 
 # -- names -------------------------------------------------------------------------------------------------------------
 
 
-def _names(a: Traits, b: Traits) -> tuple[Evidence, ...]:
+def _names(a: Traits, b: Traits) -> list[Evidence]:
     straight = _name_pair(a.given, b.given, a.family, b.family)
-    if not (_slip(a.given, b.family) and _slip(a.family, b.given)):
+    if straight != _STRANGERS or not (_slip(a.given, b.family) and _slip(a.family, b.given)):
         return straight
     # Nobody knows which of the two stands the right way round.
-    swapped = _FOUND["name_order", "swapped"]
-    one = (*_name_pair(a.given, b.family, a.family, b.given), swapped)
-    other = (*_name_pair(a.family, b.given, a.given, b.family), swapped)
-    return max(straight, one, other, key=lambda found: (sum(each.weight for each in found), found))
+    one = [*_name_pair(a.given, b.family, a.family, b.given), _SWAPPED]
+    other = [*_name_pair(a.family, b.given, a.given, b.family), _SWAPPED]
+    return max(one, other, key=lambda found: (sum(each.weight for each in found), found))
 
 
-def _name_pair(given: str, other_given: str, family: str, other_family: str) -> tuple[Evidence, ...]:
-    if not (given and other_given):
-        return (_FOUND["family_name", _family(family, other_family)],) if family and other_family else ()
-    first = _FOUND["given_name", _given(given, other_given)]
-    if not (family and other_family):
-        return (first,)
-    return (first, _FOUND["family_name", _family(family, other_family)])
+def _name_pair(given: str, other_given: str, family: str, other_family: str) -> list[Evidence]:
+    found = []
+    if given and other_given:
+        found.append(_GIVEN[_given(given, other_given)])
+    if family and other_family:
+        found.append(_FAMILY[_family(family, other_family)])
+    return found
 
 
 def _given(a: str, b: str) -> str:

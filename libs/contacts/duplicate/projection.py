@@ -72,9 +72,7 @@ class DuplicateProjection(Projection):
     async def apply(self, connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool) -> None:
         ids = self._bound_ids
         assert ids is not None, "a projection that applies events was bound to a keyring"
-        # Groups and pairs are of contacts of several slices, which therefore take turns.
-        await rows.lock(connection, {event.workspace_id for event in events})
-        await connection.execute(SQL["steady"])
+        await connection.execute(SQL["begin"], list({event.workspace_id for event in events}))
         moved = await _dismiss(connection, [event for event in events if event.category == CATEGORY])
         own = [event for event in events if event.category == CONTACT]
         changes = [change_of(each) for each in await _touched(connection, own, fresh=fresh)] if own else []

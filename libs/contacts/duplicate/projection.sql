@@ -1,9 +1,14 @@
 -- Writes of the duplicate read model. Names are unqualified: the projector sets search_path to the build. Most take one
 -- workspace, whose lock the transaction holds.
 
--- steady --
--- In a build that fills quickly, statistics and plans made for small tables would last too long.
-SELECT set_config('enable_seqscan', 'off', true), set_config('plan_cache_mode', 'force_custom_plan', true)
+-- begin --
+-- Takes the workspaces for this transaction: groups and pairs are of contacts of several slices. Builds do not wait for
+-- one another. Plans are kept and may be made while tables are small, so they are held to what is right for large ones.
+SELECT
+    pg_advisory_xact_lock(1382836345, hashtext(current_schema()::text || w.workspace_id::text)),
+    set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+FROM (SELECT DISTINCT workspace_id FROM unnest($1::uuid[]) AS u (workspace_id) ORDER BY workspace_id) AS w
 
 -- load --
 -- The rows of the contacts a batch touches.

@@ -80,7 +80,7 @@ async def list_duplicates(call: Call[Nothing, DuplicatesQuery, Nothing]) -> Answ
     forms, misspelt or swapped, e-mails and phones that differ by a slip, addresses, days of birth (custom attributes
     named like one). The score is in bits: n bits outweigh odds of 2 to the power of n against it, so the more contacts
     there are, the more is asked of a pair (`min_score`). Who is compared is found by what two have in common; what more
-    than 30 contacts have in common is passed over. What was dismissed is not shown again.
+    than 20 contacts have in common is passed over. What was dismissed is not shown again.
     """
     query = call.query
     position = await shown_position(call, query.min_position, DUPLICATE)

@@ -181,7 +181,7 @@ def by_stream(log: Sequence[RecordedEvent[Any]], shuffled: random.Random) -> lis
 async def test_any_history_comes_to_what_comparing_everybody_says(
     model: Model, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    block_max = (3, 5, 30)[number % 3]
+    block_max = (3, 5, relating.BLOCK_MAX)[number % 3]
     monkeypatch.setattr(relating, "BLOCK_MAX", block_max)
     story = Story(model, f"{SEED}-{number}")
     done = 0
