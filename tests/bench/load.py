@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import re
 import time
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import uvloop
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
@@ -18,16 +20,21 @@ _LOCATION = re.compile(rb"location: (\S+)", re.IGNORECASE)
 
 
 def body() -> bytes:
-    """A new person each time, in the shape that a shop or a form sends."""
+    """A new person each time, in the shape that a shop or a form sends; as likely to be a duplicate as people are."""
     name = uuid4().hex
-    return json.dumps(
+    first, last = _name(2), _name(3)
+    return msgspec.json.encode(
         {
-            "external_id": f"crm-{name}", "first_name": "Zoë", "last_name": f"Müller {name[:6]}",
-            "email": f"zoe.{name[:12]}@example.org", "phone": "+49 30 12345678", "country": "DE",
-            "language": "de-DE", "time_zone": "Europe/Berlin", "tags": ["newsletter", "vip"],
+            "external_id": f"crm-{name}", "first_name": f"Zoë {first}", "last_name": f"Müller-{last}",
+            "email": f"{first}.{last}.{name[:6]}@example.org", "phone": f"+49 30 {random.randrange(10**7, 10**8)}",
+            "country": "DE", "language": "de-DE", "time_zone": "Europe/Berlin", "tags": ["newsletter", "vip"],
             "consent_attested": True,
         }
-    ).encode()  # fmt: skip
+    )  # fmt: skip
+
+
+def _name(syllables: int) -> str:
+    return "".join(random.choice("bdfghklmnprstvwz") + random.choice("aeiou") for _ in range(syllables))
 
 
 class Connection:
