@@ -27,7 +27,7 @@ from tests.chaos.support.report import FULL, Report, figure
 from tests.integration.api.conftest import Api, Tenant, running_api
 from tests.support.wire import Reply, Wire
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(0 if FULL else 180)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(0 if FULL else 400)]
 
 OPERATIONS: Final = figure(5_000, 100_000)
 PLANTED_OPERATIONS_MAX: Final = 5_000

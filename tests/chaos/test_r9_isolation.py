@@ -25,7 +25,7 @@ from tests.chaos.support.report import FULL, Report, figure
 from tests.integration.api.conftest import ROLES, Api, Tenant, running_api
 from tests.support.wire import Wire
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0 if FULL else 180)]
+pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0 if FULL else 400)]
 
 REQUESTS: Final = figure(10_000, 1_000_000)
 PLANTED_REQUESTS: Final = 800

@@ -42,8 +42,10 @@ _SECRET: Final = re.compile(
 _NUMBERS: Final = itertools.count()
 #: Fields in which nothing may stand twice.
 UNIQUE: Final = frozenset({"id", "external_id", "messaging_id"})
-#: Fields of bodies that tell who is meant.
-ADDRESSES: Final = frozenset({"email", "phone", "external_id", "messaging_id", "address", "addresses"})
+#: Fields of bodies that tell who is meant, filters among them.
+ADDRESSES: Final = frozenset({
+    "email", "phone", "external_id", "messaging_id", "address", "addresses", "value", "q", "cursor",
+})  # fmt: skip
 #: Parameters of queries that do, or that tell what is meant.
 TEXT_FIELDS: Final = frozenset({
     "email", "phone", "external_id", "messaging_id", "token", "address", "addresses", "q", "value", "tag", "key",
