@@ -22,7 +22,7 @@ from eventstore.verify import verify_chain
 from rollbook.embedded.binaries import postgres_bin
 from rollbook.embedded.nats import Nats
 from rollbook.embedded.postgres import Postgres
-from tests.chaos.support.report import Report, figure
+from tests.chaos.support.report import FULL, Report, figure
 from tests.chaos.support.traces import Traces, checkpoint, forms
 from tests.integration.api.conftest import Tenant, running_api
 from tests.integration.bridge.rig import Rig
@@ -31,7 +31,7 @@ from tests.support.wire import Reply, Wire
 
 T = TypeVar("T")
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0 if FULL else 400)]
 
 PERSONS = figure(100, 10_000)
 #: Requests at the same time.
@@ -98,7 +98,7 @@ class Town:
                 )  # fmt: skip
                 return not behind
 
-            await until(reached, timeout_s=60, what="every read model is there")
+            await until(reached, timeout_s=120, what="every read model is there")
 
     def _person(self, number: int) -> dict[str, Any]:
         mark = self.mark
@@ -120,7 +120,7 @@ class Town:
         assert len(self.keys) == len(self.canaries)
         body = {"confirm": True, "reason": "person_asked"}
         replies = await at_once(self.send("POST", f"/v1/contacts/{each}/erase", body) for each in self.canaries)
-        await self.rig.caught_up(timeout_s=60)
+        await self.rig.caught_up(timeout_s=120)
         for reply in replies[-AT_ONCE:]:
             await self.seen(reply)
 
