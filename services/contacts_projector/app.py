@@ -65,7 +65,9 @@ async def _run(settings: Settings) -> None:
     work: list[Coroutine[Any, Any, None]] = [
         projector.run(),
         SegmentClock(
-            connector(settings.database_url, role=ROLE, application_name="rollbook segment clock"), SegmentProjection()
+            connector(settings.database_url, role=ROLE, application_name="rollbook segment clock"),
+            SegmentProjection(),
+            on_trouble=lambda reason: log.warning("the clock of the segments stands still", reason=reason),
         ).run(),
         status.watch(connect_, figures.status),
         retention.keep(settings, _keyring(settings), connect_),

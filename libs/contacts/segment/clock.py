@@ -8,21 +8,18 @@ writes is what the next event would have written before it did anything itself.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NoReturn
 
-import structlog
-
 from contacts.segment.lives import SQL
 from contacts.segment.projection import SegmentProjection
-from eventstore.connection import CONNECTION_ERRORS, Backoff, check_cancelled
+from eventstore.connection import Backoff, check_cancelled
 from eventstore.poison import describe
 
 if TYPE_CHECKING:
     from eventstore.connection import Connect
     from eventstore.projection import Connection
-
-log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.5
 
@@ -30,13 +27,18 @@ TICK_S: Final = 0.5
 class SegmentClock:
     """One per projector process. `connect` opens connections as rollbook_projector."""
 
-    def __init__(self, connect: Connect, projection: SegmentProjection, *, tick_s: float = TICK_S) -> None:
+    def __init__(
+        self, connect: Connect, projection: SegmentProjection, *, tick_s: float = TICK_S,
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        """`on_trouble` is told why the clock stands still for a moment."""
         self._connect = connect
         self._projection = projection
         self._tick_s = tick_s
+        self._on_trouble = on_trouble
 
     async def run(self) -> NoReturn:
-        """Until cancelled; outlives restarts of the database."""
+        """Until cancelled; outlives restarts of the database, and waits for a read model that is not there yet."""
         backoff = Backoff()
         while True:
             try:
@@ -48,9 +50,10 @@ class SegmentClock:
                         await asyncio.sleep(self._tick_s)
                 finally:
                     connection.terminate()
-            except CONNECTION_ERRORS as error:
+            except Exception as error:  # noqa: BLE001  # what it did was rolled back: nothing is lost by trying again
                 check_cancelled()
-                log.warning("the clock of the segments stands still", reason=describe(error))
+                if self._on_trouble is not None:
+                    self._on_trouble(describe(error))
                 await asyncio.sleep(backoff.next_s())
 
     async def tick(self, connection: Connection) -> None:

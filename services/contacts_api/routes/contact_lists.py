@@ -183,7 +183,7 @@ async def add_members(call: Call[ListPath, Nothing, MembersInput]) -> Answer:
         call.caller.workspace_id, call.path.list_id, await _named(call), metadata=envelope["metadata"],
         idempotency_key=envelope["idempotency_key"], request_hash=envelope["request_hash"],
     )  # fmt: skip
-    return _report(call, report)
+    return await _report(call, report)
 
 
 @endpoint(
@@ -204,7 +204,7 @@ async def remove_members(call: Call[ListPath, Nothing, MembersInput]) -> Answer:
         call.caller.workspace_id, call.path.list_id, await _named(call), metadata=envelope["metadata"],
         idempotency_key=envelope["idempotency_key"], request_hash=envelope["request_hash"],
     )  # fmt: skip
-    return _report(call, report)
+    return await _report(call, report)
 
 
 @endpoint(
@@ -267,7 +267,7 @@ async def _executed(call: Call[Any, Any, Any], command: ListCommand, status: int
     return answer.header(b"rollbook-position", outcome.appended.token)
 
 
-def _report(call: Call[Any, Any, Any], report: Report) -> Answer:
+async def _report(call: Call[Any, Any, Any], report: Report) -> Answer:
     problems = {contact_id: problem_of(refusal)[0] for contact_id, refusal in report.refused.items()}
     view = MembersChangedView(
         changed=report.changed,
@@ -275,11 +275,9 @@ def _report(call: Call[Any, Any, Any], report: Report) -> Answer:
         refused=len(report.refused),
         refusals=tuple(RefusedMemberView(each, problem.type, problem.detail) for each, problem in problems.items()),
     )
-    answer = json_answer(200, view)
-    if report.position:
-        lane = call.services.store.lane_of(call.caller.workspace_id)
-        answer.header(b"rollbook-position", f"{lane}.{report.position}")
-    return answer
+    lane = call.services.store.lane_of(call.caller.workspace_id)
+    position = report.position or await call.services.store.head(lane)
+    return json_answer(200, view).header(b"rollbook-position", f"{lane}.{position}")
 
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
