@@ -235,6 +235,26 @@ async def test_malformed_payloads_are_refused_and_never_fail(caller: Caller, ver
         assert reply.headers["Nats-Service-Error-Code"] in {"400", "422"}, (payload[:40], reply.data)
 
 
+async def test_every_verb_answers_as_its_route_does(api: Api, client: Client) -> None:
+    """Two fresh workspaces, all endpoints in the same order: one over HTTP, the other over NATS."""
+    web, caller = await api.tenant(), Caller(client, await api.tenant())
+    differing = []
+    for verb, endpoint in VERBS.items():
+        body = next(iter(endpoint.examples.values()), None)
+        address = {name: str(uuid4()) for name in endpoint.path_type.__struct_encode_fields__}
+        address |= {name: value for name, value in {"by": "email", "value": "x@example.com"}.items() if name in address}
+        over_http = await web.owner.request(endpoint.method, endpoint.template.format_map(address), json=body)
+        reply = await caller.ask(verb, {**address, **(body or {})})
+        kinds = [over_http.json().get("type") if over_http.status_code >= 400 else None, _kind(reply)]
+        if (over_http.status_code, kinds[0]) != (int(reply.headers["Rollbook-Status"]), kinds[1]):
+            differing.append((verb, over_http.status_code, over_http.text[:200], reply.data[:200]))
+    assert differing == []
+
+
+def _kind(reply: Msg) -> str | None:
+    return msgspec.json.decode(reply.data)["type"] if "Nats-Service-Error" in reply.headers else None
+
+
 async def test_what_cannot_be_read_at_all_ends_no_connection(private_server: Nats, caller: Caller) -> None:
     subject = subject_of("settings.get", caller.tenant.workspace_id).encode()
     wire = [
