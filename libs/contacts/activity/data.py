@@ -33,7 +33,8 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\ud
 def parse_data(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     """As it is stored. Raises InvalidInput with pointers from `/data` on."""
     fault = Faults()
-    plain = _plain(data, "/data", 1, fault)
+    # Nearly all data is a handful of plain ASCII texts and small numbers, as which it can stay.
+    plain = data if all(map(_is_plain, data, data.values())) else _plain(data, "/data", 1, fault)
     fault.raise_if_any()
     try:
         typed = msgspec.convert(plain, data_type(kind))
@@ -72,6 +73,15 @@ _PARSERS: Final[dict[str, Callable[[str], str]]] = {
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
+
+
+def _is_plain(key: str, value: Any) -> bool:
+    """Whether there is nothing to be done about a member, or to be said."""
+    if not (key.isascii() and key.isprintable() and len(key) <= KEY_MAX):
+        return False
+    if type(value) is str:
+        return value.isascii() and value.isprintable() and len(value) <= TEXT_MAX
+    return value is None or type(value) is bool or (type(value) is int and abs(value) <= INTEGER_MAX)
 
 
 def _plain(value: Any, pointer: str, depth: int, fault: Faults) -> Any:

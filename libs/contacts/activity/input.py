@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Final
@@ -108,18 +107,17 @@ def _reference(sent: ContactReferenceInput, workspace: Workspace, fault: Faults)
     region = workspace.settings.default_region
     if sent == ContactReferenceInput():
         fault.add("/contact", InvalidValue("says nothing", "at least one of " + ", ".join(sent.__struct_fields__)))
-    parsers: dict[str, Callable[[Any], object]] = {
-        "external_id": values.parse_external_id,
-        "messaging_id": values.parse_external_id,
-        "email": parse_email,
-        "phone": lambda text: parse_phone(text, region),
-        "channel": lambda channel: _channel(channel, fault),
-    }
-    found: dict[str, Any] = {
-        name: fault.parse(f"/contact/{name}", parser, value)
-        for name, parser in parsers.items()
-        if (value := getattr(sent, name)) is not None
-    }
+    found: dict[str, Any] = {}
+    if sent.external_id is not None:
+        found["external_id"] = fault.parse("/contact/external_id", values.parse_external_id, sent.external_id)
+    if sent.messaging_id is not None:
+        found["messaging_id"] = fault.parse("/contact/messaging_id", values.parse_external_id, sent.messaging_id)
+    if sent.email is not None:
+        found["email"] = fault.parse("/contact/email", parse_email, sent.email)
+    if sent.phone is not None:
+        found["phone"] = fault.parse("/contact/phone", lambda text: parse_phone(text, region), sent.phone)
+    if sent.channel is not None:
+        found["channel"] = _channel(sent.channel, fault)
     return ContactReference(id=sent.id, **found)
 
 
