@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from rollbook.embedded.nats import Nats
 from rollbook.embedded.permissions import SERVICES, integrator
 from rollbook.embedded.process import free_port
 from rollbook.nats_config import configuration
+from tests.support.examples import FOLDER, Following, written
 from tests.support.waiting import until, until_sync
 
 OURS, THEIRS = (UUID(f"01900000-0000-7000-8000-00000000000{number}") for number in (1, 2))
@@ -125,6 +128,22 @@ async def test_an_integrator_reads_the_events_of_its_workspace(shipped: Callable
         await message.ack()
         await shop.flush()
         assert (message.data, refused) == (str(OURS).encode(), [])
+
+
+async def test_the_consumer_of_the_examples_needs_no_more(shipped: Callable[[str], str], tmp_path: Path) -> None:
+    broker = await Broker.connect(shipped("bridge"), name="test")
+    try:
+        await ensure_stream(broker, events_stream(max_bytes=64 << 20))
+        event = {"id": "1", "subject": "somebody", "version": 1}
+        await broker.request(f"rollbook.events.v1.{OURS}.contact.created", json.dumps(event).encode())
+    finally:
+        await broker.close()
+    environment = {**os.environ, "ROLLBOOK_NATS_URL": shipped("shop"), "ROLLBOOK_WORKSPACE": str(OURS)}
+    following = Following([sys.executable, str(FOLDER / "python" / "consumer.py")], environment, tmp_path / "events")
+    try:
+        await until(lambda: any(each.get("subject") == "somebody" for each in written(tmp_path / "events")))
+    finally:
+        following.stop()
 
 
 async def test_the_embedded_server_has_the_same_users(private_nats: Callable[..., Nats], tmp_path: Path) -> None:
