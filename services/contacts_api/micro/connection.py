@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import structlog
 from nats.errors import Error as NATSError
@@ -18,6 +18,9 @@ from servicekit.connect import connect_nats
 
 if TYPE_CHECKING:
     from contacts_api.services import Services
+
+#: How long requests under way may take once told to stop: what is left of the grace period is for committing.
+STOP_S: Final = 1.5
 
 log = structlog.get_logger(__name__)
 
@@ -55,8 +58,9 @@ class _Serving:
 
     async def stop(self) -> None:
         if self._service is not None:
-            with contextlib.suppress(NATSError, OSError):
-                await self._service.stop()
+            with contextlib.suppress(NATSError, OSError, TimeoutError):
+                async with asyncio.timeout(STOP_S):
+                    await self._service.stop()
 
     async def _serve(self) -> str:
         """Why it serves no more."""

@@ -76,7 +76,9 @@ class MicroService:
 
     async def stop(self) -> None:
         """Takes no more requests; returns once those under way are answered."""
-        await self._service.stop()
+        if self._client.is_connected:
+            # Without a connection it would only wait for answers to its farewells.
+            await self._service.stop()
         if self._tasks:
             await asyncio.wait(self._tasks)
         if self._client.is_connected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -339,6 +340,20 @@ async def test_it_is_back_after_the_server_was_killed(private_server: Nats, call
             return False
 
     assert await until(answered, what="the micro service answers again")
+
+
+async def test_it_ends_in_time_while_nats_is_away(api: Api, tenant: Tenant) -> None:
+    folder = servers.scratch_folder()
+    server = Nats(folder / "nats", sync_always=False)
+    await asyncio.to_thread(server.start)
+    client = await nats.connect(server.url, allow_reconnect=False)
+    async with micro_service(server.url, api.services):
+        await until(lambda: answers(client), what="the micro service answers")
+        await asyncio.to_thread(server.kill)
+        began = time.monotonic()
+    assert time.monotonic() - began < 2.5
+    await client.close()
+    servers.remove_folder(folder)
 
 
 def test_an_address_is_the_one_of_http() -> None:
