@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from contacts.smartsearch.literals import WINDOWS
 from contacts.smartsearch.nodes import CONTACT, ActivityLeaf, FieldLeaf, Leaf, ListLeaf, Node, OrderLeaf
 from contacts.smartsearch.properties import ORDERS
 from contacts.smartsearch.segments import leaves_of, reachable
@@ -60,6 +61,8 @@ def reads(node: Node, definitions: Mapping[UUID, Node]) -> Reads:
 
 
 def _by_time(leaf: Leaf) -> bool:
-    if isinstance(leaf, ActivityLeaf | OrderLeaf) and leaf.window is not None:
+    if isinstance(leaf, ActivityLeaf | OrderLeaf) and (
+        leaf.window is not None or any(each.op in WINDOWS for each in leaf.where)
+    ):
         return True
-    return isinstance(leaf, FieldLeaf | OrderLeaf) and leaf.op in ("within_last", "not_within_last")
+    return isinstance(leaf, FieldLeaf | OrderLeaf) and leaf.op in WINDOWS

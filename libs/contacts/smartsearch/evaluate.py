@@ -10,8 +10,8 @@ from uuid import UUID
 
 import msgspec
 
-from contacts.smartsearch.compare import Clock, changes_at, clock, compares, is_wanted, next_of
-from contacts.smartsearch.happened import matching, orders_of
+from contacts.smartsearch.compare import Clock, changes_at, clock, compares, is_wanted
+from contacts.smartsearch.happened import first, happened, orders_of
 from contacts.smartsearch.moment import Moment
 from contacts.smartsearch.nodes import (
     WORKSPACE,
@@ -92,7 +92,7 @@ class _Evaluation:
         if isinstance(node, SegmentLeaf):
             definition = self._definitions.get(node.segment_id)
             items = () if definition is None else (self.truth(definition),)
-            return Truth(true=any(i.true for i in items), node=node, until=_first(i.until for i in items), items=items)
+            return Truth(true=any(i.true for i in items), node=node, until=first(i.until for i in items), items=items)
         return self._leaf(node, explained=True)
 
     # -- leaves -------------------------------------------------------------------------------------------------------
@@ -136,19 +136,13 @@ class _Evaluation:
         return found if self._subject.is_whole else ()
 
     def _activity(self, leaf: ActivityLeaf) -> Truth:
-        at, window = self._clock(WORKSPACE), leaf.window
-        facts = matching(leaf, self._activities, at)
-        counted = facts
-        until = None
-        if window is not None:
-            counted = [fact for fact in facts if at.now - window < fact.occurred_at <= at.now]
-            until = _first(next_of((fact.occurred_at, fact.occurred_at + window), at.now) for fact in facts)
+        found = happened(leaf, self._activities, self._clock(WORKSPACE))
         return Truth(
-            true=is_wanted(len(counted), leaf.count),
+            true=is_wanted(len(found.counted), leaf.count),
             node=leaf,
-            value=len(counted),
-            because=_latest(fact.position for fact in counted),
-            until=until,
+            value=len(found.counted),
+            because=_latest(fact.position for fact in found.counted),
+            until=found.until,
         )
 
     def _order(self, leaf: OrderLeaf) -> Truth:
@@ -164,7 +158,7 @@ class _Evaluation:
             node=leaf,
             value=_plain(known),
             because=_latest(orders.positions),
-            until=_first(until),
+            until=first(until),
         )
 
 
@@ -175,13 +169,9 @@ def _until(items: Sequence[Truth], *, all_of: bool) -> datetime | None:
     """While items decide the group (false ones where all must hold, true ones of any), all of those must change."""
     deciding = [item.until for item in items if item.true != all_of]
     if not deciding:
-        return _first(item.until for item in items)
+        return first(item.until for item in items)
     known = [until for until in deciding if until is not None]
     return max(known) if len(known) == len(deciding) else None
-
-
-def _first(instants: Iterable[datetime | None]) -> datetime | None:
-    return min((instant for instant in instants if instant is not None), default=None)
 
 
 def _plain(known: Known) -> Known:

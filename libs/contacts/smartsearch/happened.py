@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Context, Decimal
 from typing import Final
 
 import msgspec
 
 from contacts.activity.kinds import category_of
-from contacts.smartsearch.compare import Clock, compares, next_of
+from contacts.smartsearch.compare import Clock, changes_at, compares, next_of
 from contacts.smartsearch.nodes import ActivityLeaf, OrderLeaf, Where
 from contacts.smartsearch.properties import ALL_OF
 from contacts.smartsearch.subject import ActivityFact, Known, property_of
@@ -19,12 +19,34 @@ from contacts.smartsearch.subject import ActivityFact, Known, property_of
 _EXACT: Final = Context(prec=2_000)
 
 
-def matching(leaf: ActivityLeaf, activities: Iterable[ActivityFact], at: Clock) -> list[ActivityFact]:
-    """Activities of the leaf's kind that its conditions hold for, whenever they were."""
+class Happened(msgspec.Struct, frozen=True):
+    """What an activity condition is about, and when time alone may change that."""
+
+    #: Those that its conditions hold for, in its window.
+    counted: Sequence[ActivityFact]
+    until: datetime | None
+
+
+def happened(leaf: ActivityLeaf, activities: Iterable[ActivityFact], at: Clock) -> Happened:
     family, _, name = leaf.kind.partition(".")
     kind, prefix = leaf.kind, f"{family}."
     of_kind = [a for a in activities if (a.kind.startswith(prefix) if name == ALL_OF else a.kind == kind)]
-    return [activity for activity in of_kind if _all_hold(leaf.where, activity, at)]
+    facts = [activity for activity in of_kind if _all_hold(leaf.where, activity, at)]
+    moves = [
+        changes_at(property_of(each.property, fact.data), each.value, at)
+        for each in leaf.where
+        if isinstance(each.value, timedelta)
+        for fact in of_kind
+    ]
+    window = leaf.window
+    if window is not None:
+        moves += [next_of((fact.occurred_at, fact.occurred_at + window), at.now) for fact in facts]
+        facts = [fact for fact in facts if at.now - window < fact.occurred_at <= at.now]
+    return Happened(facts, first(moves))
+
+
+def first(instants: Iterable[datetime | None]) -> datetime | None:
+    return min((instant for instant in instants if instant is not None), default=None)
 
 
 def _all_hold(where: Iterable[Where], activity: ActivityFact, at: Clock) -> bool:
@@ -75,8 +97,7 @@ class Orders(msgspec.Struct, frozen=True):
         window = leaf.window
         if window is None:
             return None
-        moves = [next_of((o.ordered_at, o.ordered_at + window), now) for o in (*self.counted, *self.others)]
-        return min((instant for instant in moves if instant is not None), default=None)
+        return first(next_of((o.ordered_at, o.ordered_at + window), now) for o in (*self.counted, *self.others))
 
 
 def orders_of(activities: Iterable[ActivityFact], leaf: OrderLeaf, at: Clock) -> Orders:
