@@ -41,6 +41,7 @@ COMPOSED: Final = {
         "history/queries.sql:count",
         "history/queries.sql:sample",
         "segment/projection.sql:recount",
+        "segment/projection.sql:unsettled",
         "segment/queries.sql:matching",
         "segment/queries.sql:count_matching",
     )
@@ -98,7 +99,9 @@ async def test_every_composition_of_a_list_fits_the_schema(connection: asyncpg.C
             assert len(prepared.get_parameters()) == 1 + len(values)
 
 
-@pytest.mark.parametrize("name", ["projection.sql:recount", "queries.sql:matching", "queries.sql:count_matching"])
+@pytest.mark.parametrize(
+    "name", ["projection.sql:recount", "projection.sql:unsettled", "queries.sql:matching", "queries.sql:count_matching"]
+)
 async def test_every_composition_of_a_segment_fits_the_schema(connection: asyncpg.Connection, name: str) -> None:
     file, _, statement = name.partition(":")
     await connection.prepare(load("contacts.segment", file)[statement].format(condition="c.country = 'DE'"))

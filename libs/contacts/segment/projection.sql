@@ -165,14 +165,11 @@ SELECT v.contact_id, v.segment_id, v.flip_at
 FROM unnest($1::uuid[], $2::uuid[]) AS w (workspace_id, contact_id)
 JOIN watch AS v ON v.workspace_id = w.workspace_id AND v.contact_id = w.contact_id
 
--- present --
--- A chunk of the contacts that were shown at a position, in the order of their ids.
-SELECT h.contact_id, h.state
-FROM rm_history.contact_history AS h
-WHERE h.workspace_id = $1 AND h.contact_id > $2 AND h.from_position <= $3 AND h.to_position > $3
-    AND h.deleted_at IS NULL
-ORDER BY h.contact_id
-LIMIT $4
+-- unsettled --
+-- The contacts shown at a position ($2) of which a compiled condition on c holds, in any order.
+SELECT c.contact_id, c.state
+FROM rm_history.own_contact_history AS c
+WHERE c.workspace_id = $1 AND c.from_position <= $2 AND c.to_position > $2 AND c.deleted_at IS NULL AND {condition}
 
 -- close --
 -- Ends memberships that hold still.

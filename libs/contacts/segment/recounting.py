@@ -1,7 +1,7 @@
 """Who is in segments that mean something else from an event on: everybody of the workspace is asked once.
 
-What depends on no clock is asked by one compiled statement. Of the rest it has to be known as well when time will
-change it, so contacts are asked one by one, a chunk after the other.
+Who is in is one compiled statement per segment. When time will change that has to be known as well: so those whom time
+can change at all are looked at one by one, a chunk after the other.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contacts.engagement.state import Engagement
 from contacts.segment.kept import Kept, KeptSegment
 from contacts.segment.lives import SQL, cause_of, decode_contact, decode_engagement, load_activities, load_members
 from contacts.segment.membership import Cause, Life, redefine
+from contacts.segment.unsettled import MARGIN, unsettled
 from contacts.segment.writing import Writing
 from contacts.smartsearch.compile import compile_node
 from contacts.smartsearch.moment import Moment
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from eventstore.projection import Connection
 
 CHUNK: Final = 2_000
-FIRST: Final = UUID(int=0)
 
 
 async def recount(
@@ -33,12 +33,13 @@ async def recount(
     """As of the event, whose definitions `kept` has."""
     segments = [kept.segments[segment_id] for segment_id in sorted(segment_ids)]
     await connection.execute(SQL["forget_watches"], event.workspace_id, list(segment_ids))
+    # What compiled conditions look in shows one workspace only.
+    await connection.execute("SELECT set_config('rollbook.workspace_id', $1, true)", str(event.workspace_id))
     for segment in segments:
-        if not segment.reads.by_time:
-            await _recount_at_once(connection, event, kept, segment)
-    by_time = [segment.segment_id for segment in segments if segment.reads.by_time]
+        await _recount(connection, event, kept, segment)
+    by_time = [segment for segment in segments if segment.reads.by_time]
     if by_time:
-        await _recount_each(connection, event, kept, by_time)
+        await _watch(connection, event, kept, by_time)
 
 
 async def empty(connection: Connection, event: RecordedEvent[Any]) -> None:
@@ -50,26 +51,32 @@ async def empty(connection: Connection, event: RecordedEvent[Any]) -> None:
     )
 
 
-async def _recount_at_once(
+async def _recount(
     connection: Connection, event: RecordedEvent[Any], kept: Kept, segment: KeptSegment
 ) -> None:  # fmt: skip
     parameters = Parameters(first=8)
     moment = Moment(now=event.recorded_at, time_zone=kept.time_zone, position=event.position)
     condition = compile_node(segment.node, moment=moment, parameters=parameters, definitions=kept.nodes, workspace="$1")
-    # What the compiled condition looks in shows one workspace only.
-    await connection.execute("SELECT set_config('rollbook.workspace_id', $1, true)", str(event.workspace_id))
     await connection.execute(
         SQL["recount"].format(condition=condition), event.workspace_id, segment.segment_id, event.recorded_at,
         event.position, event.type, event.event_id, event.lane, *parameters.values,
     )  # fmt: skip
 
 
-async def _recount_each(
-    connection: Connection, event: RecordedEvent[Any], kept: Kept, segment_ids: Collection[UUID]
+async def _watch(
+    connection: Connection, event: RecordedEvent[Any], kept: Kept, segments: Collection[KeptSegment]
 ) -> None:  # fmt: skip
-    after = FIRST
-    while rows := await connection.fetch(SQL["present"], event.workspace_id, after, event.position, CHUNK):
-        after = rows[-1]["contact_id"]
+    at, position = event.recorded_at, event.position
+    parameters = Parameters(first=3)
+    node = unsettled([segment.node for segment in segments], kept.nodes, at)
+    moment = Moment(now=at + MARGIN, time_zone=kept.time_zone, position=position)
+    condition = compile_node(
+        node, moment=moment, parameters=parameters, definitions=kept.nodes, workspace="$1"
+    )  # fmt: skip
+    statement = SQL["unsettled"].format(condition=condition)
+    cursor = await connection.cursor(statement, event.workspace_id, position, *parameters.values)
+    segment_ids = [segment.segment_id for segment in segments]
+    while rows := await cursor.fetch(CHUNK):
         contacts = {row["contact_id"]: decode_contact(row["state"]) for row in rows}
         wanted = dict.fromkeys(contacts, event.workspace_id)
         engagements = await _engagements(connection, wanted, kept, event.position)
