@@ -147,7 +147,7 @@ class DuplicateQueries:
     ) -> Sequence[tuple[str, Sequence[UUID]]]:
         """Of several groups, in their order, at most `limit` each: those created first or last at the beginning."""
         async with reading(self._pool, workspace_id) as connection:
-            rows = await connection.fetch(SQL[f"{first}_by_{by}"], workspace_id, addresses, limit)
+            rows = await connection.fetch(SQL[f"from_{first}_by_{by}"], workspace_id, addresses, limit)
         return [(row["address"], row["contact_ids"]) for row in rows]
 
 

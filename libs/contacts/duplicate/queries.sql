@@ -83,7 +83,7 @@ WHERE c.workspace_id = $1 AND c.phone = $2
 ORDER BY c.created_at, c.contact_id
 LIMIT $5
 
--- earliest_by_email --
+-- from_earliest_by_email --
 -- Of several groups at once.
 SELECT k.address, ARRAY(
     SELECT c.contact_id
@@ -95,7 +95,7 @@ SELECT k.address, ARRAY(
 FROM unnest($2::text[]) WITH ORDINALITY AS k (address, place)
 ORDER BY k.place
 
--- earliest_by_phone --
+-- from_earliest_by_phone --
 SELECT k.address, ARRAY(
     SELECT c.contact_id
     FROM rm_duplicate.candidate AS c
@@ -106,7 +106,7 @@ SELECT k.address, ARRAY(
 FROM unnest($2::text[]) WITH ORDINALITY AS k (address, place)
 ORDER BY k.place
 
--- latest_by_email --
+-- from_latest_by_email --
 SELECT k.address, ARRAY(
     SELECT c.contact_id
     FROM rm_duplicate.candidate AS c
@@ -117,7 +117,7 @@ SELECT k.address, ARRAY(
 FROM unnest($2::text[]) WITH ORDINALITY AS k (address, place)
 ORDER BY k.place
 
--- latest_by_phone --
+-- from_latest_by_phone --
 SELECT k.address, ARRAY(
     SELECT c.contact_id
     FROM rm_duplicate.candidate AS c
