@@ -1,4 +1,4 @@
-"""Looks every now and then for deleted contacts that are due to be erased, in one process at a time.
+"""Looks every now and then for what is kept no longer, deleted contacts and activity, in one process at a time.
 
 It runs beside the projector, whose read model it follows; erasing itself is the domain's.
 """
@@ -12,8 +12,11 @@ from uuid import UUID
 
 import structlog
 
+from contacts.activity import retention as activity
 from contacts.catalog import CODEC
 from contacts.erasure.retention import Retention, Swept, turn
+from contacts.errors import WorkspaceNotFound
+from contacts.workspace.directory import Workspaces
 from contacts_projector.metrics import RETENTION_ERASED, RETENTION_FAILED, RETENTION_ROUND
 from eventstore.connection import CONNECTION_ERRORS
 from eventstore.errors import EventStoreError
@@ -62,6 +65,18 @@ async def keep(settings: Settings, keyring: Keyring, connect: Connect) -> None:
             await store.close()
 
 
+def activity_days(workspaces: Workspaces) -> activity.RetentionOf:
+    """For how long a workspace keeps activity; one that is not there keeps it."""
+
+    async def days(workspace_id: UUID) -> int | None:
+        try:
+            return (await workspaces.get(workspace_id)).settings.activity_retention_days
+        except WorkspaceNotFound:
+            return None
+
+    return days
+
+
 async def round_(retention: Retention, connect: Connect) -> Swept | None:
     """None where another process is at it."""
     connection = await connect()
@@ -69,10 +84,14 @@ async def round_(retention: Retention, connect: Connect) -> Swept | None:
         async with turn(connection) as ours:
             if not ours:
                 return None
-            swept = await retention.sweep(connection, datetime.now(UTC))
+            now = datetime.now(UTC)
+            swept = await retention.sweep(connection, now)
+            pruned = await activity.prune(connection, activity_days(retention.workspaces), now)
     finally:
         connection.terminate()
     RETENTION_ROUND.set_to_current_time()
+    if pruned:
+        log.info("activity was taken away because its time was over", count=pruned)
     if swept.erased or swept.failed:
         log.info("contacts were erased because their time was over", count=swept.erased, remaining=swept.failed)
     return swept

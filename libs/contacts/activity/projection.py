@@ -49,14 +49,16 @@ _json: Final = msgspec.json.Encoder().encode
 class ActivityProjection(Projection):
     """Rows of `activity`, totals in `activity_month`. An erased contact has none.
 
-    Applying events again changes nothing: what is there already is neither written nor counted.
+    Applying events again changes nothing: what is there already is neither written nor counted. What is older than its
+    workspace keeps is not written (`retention`).
     """
 
     name = "activity"
-    version = 2
+    version = 3
     types = frozenset({"activity.recorded", ERASED})
     schema_sql = files("contacts.activity").joinpath("schema.sql").read_text(encoding="utf-8")
     index_sql = files("contacts.activity").joinpath("indexes.sql").read_text(encoding="utf-8")
+    uncompared_tables = frozenset({"activity_cut"})
 
     async def apply(self, connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool) -> None:
         # The last that is recorded of a contact: nothing can follow, for there is no key to write it with.
@@ -68,10 +70,21 @@ class ActivityProjection(Projection):
             if isinstance(event.event, ActivityRecorded) and event.stream_id not in erased
         ]
         if rows:
+            cuts = await _cuts(connection, {row[0] for row in rows}, fresh=fresh)
+            rows = [row for row in rows if row[0] not in cuts or row[2] >= cuts[row[0]]]
+        if rows:
             await _ensure_months(connection, {_month(row[2]) for row in rows})
             await (_copy if fresh else _write)(connection, rows)
         if erased:
             await connection.execute(SQL["erase"], list(erased.values()), list(erased))
+
+
+async def _cuts(connection: Connection, workspaces: Iterable[UUID], *, fresh: bool) -> dict[UUID, datetime]:
+    """From when on activity is kept. They cannot move before the end of the transaction."""
+    if fresh and await connection.fetchval(SQL["has_cuts"]):
+        # A new build begins where the live one is, or it would bring back what was taken away there.
+        await connection.execute(SQL["inherit_cuts"], list(workspaces))
+    return {row["workspace_id"]: row["before"] for row in await connection.fetch(SQL["cuts"], list(workspaces))}
 
 
 def _row(recorded: RecordedEvent[Any], event: ActivityRecorded) -> Row:

@@ -63,3 +63,25 @@ forgotten AS (
 DELETE FROM activity_month AS m
 USING gone
 WHERE m.workspace_id = gone.workspace_id AND m.contact_id = gone.contact_id
+
+-- cuts --
+-- Locked, so that what is taken away by a later cut is all that was written before it.
+SELECT c.workspace_id, c.before
+FROM activity_cut AS c
+WHERE c.workspace_id = ANY ($1::uuid[])
+ORDER BY c.workspace_id
+FOR SHARE
+
+-- has_cuts --
+-- Whether there is a live build that knows of cuts.
+SELECT to_regclass('rm_activity.activity_cut') IS NOT NULL
+
+-- inherit_cuts --
+-- Those of the live build, which may be this one.
+INSERT INTO activity_cut AS c (workspace_id, before)
+SELECT l.workspace_id, l.before
+FROM rm_activity.activity_cut AS l
+WHERE l.workspace_id = ANY ($1::uuid[])
+ORDER BY l.workspace_id
+ON CONFLICT (workspace_id) DO UPDATE SET before = excluded.before
+WHERE c.before < excluded.before

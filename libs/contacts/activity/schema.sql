@@ -33,3 +33,10 @@ CREATE TABLE activity_month (
     CONSTRAINT activity_month_pkey PRIMARY KEY (workspace_id, contact_id, category, month)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE activity_month IS 'How much a contact has in which month: totals, and which partitions a page can be in.';
+
+CREATE TABLE activity_cut (
+    workspace_id uuid NOT NULL,
+    before timestamptz NOT NULL,
+    CONSTRAINT activity_cut_pkey PRIMARY KEY (workspace_id)
+);
+COMMENT ON TABLE activity_cut IS 'From when on a workspace keeps activity here (contacts.activity.retention); the log has what came before.';

@@ -78,7 +78,7 @@ class Retention:
         components = ContactHandler(store, cache_size=CACHE_SIZE).components
         facts = Facts(store, cache_size=CACHE_SIZE)
         self._handler = ErasureHandler(store, components, facts, AddressKeys(store.keyring.hmac))
-        self._workspaces = Workspaces(store)
+        self.workspaces = Workspaces(store)
         self._watcher = watcher
 
     async def due(self, connection: Connection, now: datetime) -> list[Due]:
@@ -120,7 +120,7 @@ class Retention:
     async def _retention(self, workspace_id: UUID) -> timedelta | None:
         """None where the workspace keeps what is deleted."""
         try:
-            days = (await self._workspaces.get(workspace_id)).settings.deleted_retention_days
+            days = (await self.workspaces.get(workspace_id)).settings.deleted_retention_days
         except WorkspaceNotFound:
             return None
         return None if days is None else timedelta(days=days)
