@@ -35,7 +35,7 @@ BATCH_TARGET_S: Final = 1.0
 # A batch costs some milliseconds whatever it holds. From so many events on, a unit at the head rests for as long as the
 # last batch took before it looks again: a busy log is followed in fewer, fuller batches, a quiet one at once.
 BUSY_EVENTS: Final = 10
-REST_MAX_S: Final = 0.03
+REST_MAX_S: Final = 0.2
 
 
 class ProjectorObserver(Protocol):
