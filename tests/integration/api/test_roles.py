@@ -132,7 +132,19 @@ async def keys(tenant: Tenant) -> dict[str, str]:
     return {role: await tenant.key(role) for role in ROLES}
 
 
-NAMED: Final = ("list_id", "segment_id", "webhook_id", "letter_id", "value", "key", "member_id", "key_id", "suppression_id", "erasure_id", "merge_id")
+NAMED: Final = (
+    "list_id",
+    "segment_id",
+    "webhook_id",
+    "letter_id",
+    "value",
+    "key",
+    "member_id",
+    "key_id",
+    "suppression_id",
+    "erasure_id",
+    "merge_id",
+)
 
 
 def address(endpoint: Endpoint, contact_id: UUID) -> str:
