@@ -96,7 +96,9 @@ async def connect_nats(
     """
 
     async def disconnected() -> None:
-        log.warning("connection to NATS lost; trying again")
+        # Also called where it was closed on purpose.
+        if not client.is_closed:
+            log.warning("connection to NATS lost; trying again")
 
     async def reconnected() -> None:
         log.info("connected to NATS again", server=_place(client))
