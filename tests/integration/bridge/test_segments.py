@@ -85,7 +85,7 @@ class Changes:
             found = await self.stored()
             return found if len(found) >= len(self.written) else []
 
-        found = await until(all_there, timeout_s=20)
+        found = await until(all_there, timeout_s=60, every_s=0.1)
         moved = [(message.data.contact, message.type == "rollbook.segment.entered.v1") for _, message in found]
         assert moved == self.written
         assert len({message.id for _, message in found}) == len(found)
