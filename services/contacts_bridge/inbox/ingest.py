@@ -31,7 +31,7 @@ from contacts_bridge.definitions import (
     ingest_consumer,
     matching_consumer,
 )
-from contacts_bridge.errors import BridgeError
+from contacts_bridge.errors import BridgeError, BrokerRefusal
 from contacts_bridge.inbox.letters import original, put_aside
 from contacts_bridge.inbox.message import Raw
 from contacts_bridge.inbox.metrics import InboxFigures
@@ -51,8 +51,10 @@ AT_ONCE: Final = 2
 TRIES_MAX: Final = 5
 """How often a message is given out that ends in an error nobody foresaw, before it is put aside."""
 TRY_AGAIN_S: Final = 1.0
+NO_ROOM_S: Final = 10.0
+"""Until a full stream of dead letters is tried again."""
 MATCH_FIRST_S: Final = 5.0
-MATCH_LAST_S: Final = 600.0
+MATCH_LAST_S: Final = 60.0
 
 #: What ends by itself, and is no fault of a message.
 _PASSING: Final = (StoreUnavailable, Overloaded, PositionTimeout, KeyUnavailable)
@@ -134,10 +136,23 @@ class Ingest:
                 await pull.later(raw.reply, self._match_again_s(raw))
             else:
                 done.append((raw, outcome))
-        aside = [(raw, outcome) for raw, outcome in done if outcome.reason is not None]
-        await asyncio.gather(*(_put_aside(pull.broker, raw, outcome) for raw, outcome in aside))
+        done = await self._put_aside(pull, done)
         await self._acknowledge(pull, [raw.reply for raw, _ in done])
         self._figures.settled([outcome for _, outcome in done], time.perf_counter() - started)
+
+    async def _put_aside(self, pull: Pull, done: list[tuple[Raw, Outcome]]) -> list[tuple[Raw, Outcome]]:
+        """Those that are done with now. What finds no room waits in the inbox, and nobody else does."""
+        aside = [(raw, outcome) for raw, outcome in done if outcome.reason is not None]
+        answers = await asyncio.gather(*(_put_aside(pull.broker, *each) for each in aside), return_exceptions=True)
+        waiting: set[bytes] = set()
+        for (raw, _), answer in zip(aside, answers, strict=True):
+            if isinstance(answer, BrokerRefusal):
+                waiting.add(raw.reply)
+                log.error("a message cannot be put aside", reason=str(answer), sequence=raw.place[1])
+                await pull.later(raw.reply, NO_ROOM_S)
+            elif answer is not None:
+                raise answer
+        return [each for each in done if each[0].reply not in waiting] if waiting else done
 
     async def _acknowledge(self, pull: Pull, replies: Sequence[bytes]) -> None:
         await pull.acknowledge(replies)

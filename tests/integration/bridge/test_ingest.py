@@ -198,3 +198,27 @@ async def test_streams_and_consumer_are_put_right_at_the_start_and_what_cannot_b
             await ensure_consumer(broker, wrong)
     finally:
         await broker.close()
+
+
+async def test_where_there_is_no_room_for_dead_letters_the_poison_waits_and_nobody_else(
+    inbox: InboxRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "NO_ROOM_S", 0.2)
+    await inbox.begin()
+    await inbox.create(external_id="c-0")
+    await inbox.start()
+    async with inbox.client() as client:
+        js = client.jetstream()
+        config = (await js.stream_info("ROLLBOOK_DEAD")).config
+        await js.update_stream(config.evolve(max_bytes=1))
+        await inbox.send(*(plain(f"g-{n}") for n in range(40)), ("message.clicked", b"poison", None))
+
+        async def only_poison_is_left() -> bool:
+            return await inbox.pending() == 1
+
+        await until(only_poison_is_left, timeout_s=15, what="the good ones are done with")
+        assert len(await inbox.recorded()) == 40
+        await js.update_stream(config)
+    await inbox.empty()
+    (letter,) = await inbox.letters()
+    assert letter.data == b"poison"
