@@ -21,7 +21,7 @@ from tests.support.examples import LANGUAGES, Following, program, surroundings, 
 from tests.support.stack import Up
 from tests.support.waiting import until
 
-KILLS = figure(4, 200)
+KILLS = figure(3, 200)
 CAUGHT_UP_S = 60.0
 
 

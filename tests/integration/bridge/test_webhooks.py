@@ -318,7 +318,7 @@ async def test_over_restarts_and_refusals_nothing_is_missed_or_out_of_order(
             before = len(receiver.got)
             # The forgetful one may have nothing left to send.
             with contextlib.suppress(AssertionError):
-                await until(lambda before=before: len(receiver.got) > before + 3, timeout_s=1)
+                await until(lambda before=before: len(receiver.got) > before + 3, timeout_s=0.5)
             await asyncio.sleep(rng.uniform(0, 0.15))
 
     async def complete() -> bool:
@@ -329,7 +329,7 @@ async def test_over_restarts_and_refusals_nothing_is_missed_or_out_of_order(
     async with delivering(api):
         if deliverer is Forgetful:
             with pytest.raises(AssertionError):
-                await until(complete, timeout_s=2)
+                await until(complete, timeout_s=1)
         else:
             await until(complete, timeout_s=20)
             firsts: dict[str, list[int]] = defaultdict(list)
