@@ -80,12 +80,14 @@ async def load_lives(
         engagements = _spans(rows, "shown", decode_engagement)
     shown = {each: [span.value for span in spans] for each, spans in versions.items()}
     activities = await load_activities(connection, wanted, shown, kept, upto)
+    kinds = _kinds_by_contact(events)
     lives = {
         contact_id: _life(
-            wanted[contact_id], contact_id, versions.get(contact_id, ()), engagements.get(contact_id, ()), at, first
+            wanted[contact_id], contact_id, versions.get(contact_id, ()), engagements.get(contact_id, ()),
+            kinds.get(contact_id, {}), at, first,
         )
         for contact_id in sorted(wanted)
-    }
+    }  # fmt: skip
     for life in lives.values():
         life.activities = activities
     await load_members(connection, lives)
@@ -127,6 +129,15 @@ async def load_activities(
     return found
 
 
+def _kinds_by_contact(events: Iterable[RecordedEvent[Any]]) -> dict[UUID, dict[int, str]]:
+    """What the activity of each is, by position."""
+    found: dict[UUID, dict[int, str]] = {}
+    for event in events:
+        if event.category == "activity" and isinstance(event.event, ActivityRecorded):
+            found.setdefault(event.stream_id, {})[event.position] = event.event.kind
+    return found
+
+
 def _kinds(kept: Kept) -> set[str]:
     return {kind for segment in kept.segments.values() for kind in segment.reads.kinds}
 
@@ -141,13 +152,8 @@ def _spans(rows: Iterable[Record], column: str, decode: Any) -> dict[UUID, list[
 
 def _life(
     workspace_id: UUID, contact_id: UUID, versions: Sequence[Span[Contact]], engagements: Sequence[Span[Engagement]],
-    at: Mapping[int, RecordedEvent[Any]], first: int,
+    kinds: Mapping[int, str], at: Mapping[int, RecordedEvent[Any]], first: int,
 ) -> Life:  # fmt: skip
-    kinds = {
-        position: event.event.kind
-        for position, event in at.items()
-        if event.category == "activity" and event.stream_id == contact_id and isinstance(event.event, ActivityRecorded)
-    }
     spans: Iterable[Span[Any]] = (*versions, *engagements)
     turns = {turn for span in spans for turn in (span.start, span.end) if turn in at} | kinds.keys()
     steps = [

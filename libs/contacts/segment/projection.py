@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 SOURCES: Final = ("history", "activity", "engagement")
 #: Shorter than a lease: what is late longer than that is tried again from the start.
 WAIT_MAX_S: Final = 5.0
-POLL_S: Final = 0.005
+POLL_MIN_S: Final = 0.005
+POLL_MAX_S: Final = 0.1
 #: Contacts whose time has come that are looked at together, and in one transaction of the clock.
 DUE_MAX: Final = 2_000
 PASSED_MAX: Final = 20_000
@@ -65,6 +66,8 @@ class SegmentProjection(Projection):
         return event.stream_id
 
     async def apply(self, connection: Connection, events: Events, *, fresh: bool) -> None:
+        if not await _is_concerned(connection, events):
+            return
         await _wait_for_sources(connection, events[0].lane, events[-1].position)
         for run in _runs(events):
             if run[0].type in TYPES:
@@ -151,13 +154,24 @@ async def _live(
     await writing.write(connection)
 
 
+async def _is_concerned(connection: Connection, events: Events) -> bool:
+    """Whether anything is, or will be, kept of whoever the events can be about. Most installations need no more."""
+    if any(event.type in TYPES for event in events):
+        return True
+    far = any(event.category in FAR_REACHING for event in events)
+    workspaces = [] if far else list({event.workspace_id for event in events})
+    concerned: bool = await connection.fetchval(SQL["keeps"], workspaces)
+    return concerned
+
+
 async def _wait_for_sources(connection: Connection, lane: int, position: int) -> None:
     """Raises SourcesBehind where one of them does not come to `position` in time."""
-    deadline = time.monotonic() + WAIT_MAX_S
+    deadline, pause_s = time.monotonic() + WAIT_MAX_S, POLL_MIN_S
     while True:
         rows = await connection.fetch(SQL["reached"], lane, SOURCES)
         if len(rows) == len(SOURCES) and all(row["position"] >= position for row in rows):
             return
         if time.monotonic() > deadline:
             raise SourcesBehind
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, POLL_MAX_S)

@@ -36,6 +36,10 @@ SELECT s.workspace_id
 FROM scope AS s
 WHERE EXISTS (SELECT FROM segment AS g WHERE g.workspace_id = s.workspace_id)
 
+-- keeps --
+-- Whether any of these workspaces has a list or a segment; any at all where none is named.
+SELECT EXISTS (SELECT FROM segment AS g WHERE g.workspace_id = ANY ($1::uuid[]) OR cardinality($1::uuid[]) = 0)
+
 -- save_scope --
 INSERT INTO scope AS s (workspace_id, revision, state)
 VALUES ($1, $2, $3)
