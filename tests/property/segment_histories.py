@@ -45,6 +45,7 @@ class History:
     """One workspace. Steps are chosen by a seed; `checked` has who must be in what after each of them."""
 
     def __init__(self, process: Process, seed: int, now: datetime) -> None:
+        self.seed = seed
         self.people = People(process, uuid4())
         self.now = now
         self.chosen = random.Random(seed)
