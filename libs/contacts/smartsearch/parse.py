@@ -19,6 +19,8 @@ LEAVES_MAX: Final = 500
 #: With all that segments stand for.
 EXPANDED_LEAVES_MAX: Final = 2_000
 EXPANDED_DEPTH_MAX: Final = 100
+#: Conditions on activity and orders, those of segments too: each is planned for every month there is.
+HAPPENED_MAX: Final = 100
 
 #: What says what a node is, and what can stand beside it.
 MEMBERS: Final[dict[str, tuple[str, ...]]] = {"all": (), "any": (), "not": (), **LEAVES}
@@ -31,8 +33,12 @@ def parse(raw: object, schema: Schema, *, pointer: str = "/filter") -> Node:
     node = reader.node(raw, pointer, 1)
     reader.fault.raise_if_any()
     assert node is not None
-    leaves, depth = expanded_size(node, schema.segments)
-    if leaves > EXPANDED_LEAVES_MAX or depth > EXPANDED_DEPTH_MAX:
+    size = expanded_size(node, schema.segments)
+    if size.happened > HAPPENED_MAX:
+        raise refused(
+            pointer, "asks too much of what happened", f"at most {HAPPENED_MAX} conditions on activity, orders"
+        )
+    if size.leaves > EXPANDED_LEAVES_MAX or size.depth > EXPANDED_DEPTH_MAX:
         reason = "comes to too many conditions with those of its segments"
         raise refused(pointer, reason, f"at most {EXPANDED_LEAVES_MAX} conditions, {EXPANDED_DEPTH_MAX} levels deep")
     return node

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from uuid import UUID
 
-from contacts.smartsearch.nodes import All, Any, Leaf, Node, Not, SegmentLeaf
+import msgspec
+
+from contacts.smartsearch.nodes import ActivityLeaf, All, Any, Leaf, Node, Not, OrderLeaf, SegmentLeaf
 
 
 def leaves_of(node: Node) -> Iterator[Leaf]:
@@ -50,21 +52,31 @@ def reachable(node: Node, definitions: Mapping[UUID, Node]) -> frozenset[UUID]:
     return frozenset(seen)
 
 
-def expanded_size(node: Node, definitions: Mapping[UUID, Node]) -> tuple[int, int]:
-    """Leaves and depth of a filter with the definitions of its segments in their places. There must be no cycle."""
-    known: dict[UUID, tuple[int, int]] = {}
+class Size(msgspec.Struct, frozen=True):
+    """How large a filter is with the definitions of its segments in their places."""
 
-    def size(each: Node) -> tuple[int, int]:
+    leaves: int
+    #: Those of them that ask for what happened.
+    happened: int
+    depth: int
+
+
+def expanded_size(node: Node, definitions: Mapping[UUID, Node]) -> Size:
+    """There must be no cycle."""
+    known: dict[UUID, Size] = {}
+
+    def size(each: Node) -> Size:
         if isinstance(each, All | Any):
-            sizes = [size(item) for item in each.items] or [(0, 0)]
-            return sum(leaves for leaves, _ in sizes), 1 + max(depth for _, depth in sizes)
+            sizes = [size(item) for item in each.items] or [Size(0, 0, 0)]
+            leaves, happened = sum(s.leaves for s in sizes), sum(s.happened for s in sizes)
+            return Size(leaves, happened, 1 + max(s.depth for s in sizes))
         if isinstance(each, Not):
-            leaves, depth = size(each.item)
-            return leaves, depth + 1
+            inner = size(each.item)
+            return Size(inner.leaves, inner.happened, inner.depth + 1)
         if isinstance(each, SegmentLeaf) and each.segment_id in definitions:
             if each.segment_id not in known:
                 known[each.segment_id] = size(definitions[each.segment_id])
             return known[each.segment_id]
-        return 1, 1
+        return Size(1, int(isinstance(each, ActivityLeaf | OrderLeaf)), 1)
 
     return size(node)

@@ -25,7 +25,7 @@ from contacts.smartsearch.nodes import (
     Range,
     SegmentLeaf,
 )
-from contacts.smartsearch.parse import DEPTH_MAX, LEAVES_MAX, parse
+from contacts.smartsearch.parse import DEPTH_MAX, HAPPENED_MAX, LEAVES_MAX, parse
 from contacts.values import Country
 
 SEGMENT: Final = UUID(int=1)
@@ -328,6 +328,15 @@ def test_it_can_have_as_many_conditions_as_the_limit_and_no_more() -> None:
     parse({"any": [VIP] * LEAVES_MAX}, SCHEMA)
     (error,) = refusals({"any": [VIP] * (LEAVES_MAX + 1)})
     assert error == InvalidField(f"/filter/any/{LEAVES_MAX}", "is one condition too many", "at most 500 conditions")
+
+
+def test_what_happened_can_be_asked_for_a_hundred_times() -> None:
+    clicked = {"activity": "message.clicked"}
+    parse({"any": [clicked] * HAPPENED_MAX}, SCHEMA)
+    (error,) = refusals({"any": [clicked] * (HAPPENED_MAX + 1)})
+    assert error == InvalidField(
+        "/filter", "asks too much of what happened", "at most 100 conditions on activity, orders"
+    )
 
 
 def test_segments_count_with_all_they_stand_for() -> None:
