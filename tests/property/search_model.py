@@ -133,9 +133,9 @@ def seconds(duration: str) -> timedelta:
 
 def recently(have: Any, value: str, now: datetime, zone: ZoneInfo) -> bool:
     if isinstance(have, datetime):
-        return timedelta(0) <= now - have < seconds(value)
+        return bool(timedelta(0) <= now - have < seconds(value))
     age = now.astimezone(zone).date() - have
-    return timedelta(0) <= age < seconds(value)
+    return bool(timedelta(0) <= age < seconds(value))
 
 
 def compare_times(have: Any, op: str, value: Json, zone: ZoneInfo) -> bool:

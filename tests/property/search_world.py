@@ -15,7 +15,7 @@ from contacts.contact.state import Channel, Contact
 from contacts.engagement.state import Engagement
 from contacts.smartsearch.fields import FIELDS, Schema, resolve
 from contacts.smartsearch.literals import OPS
-from contacts.values import AttributeType
+from contacts.values import AttributeType, Country
 from tests.property.search_model import Happened, Json, Person
 
 #: Where clocks are turned at midnight, so that a day begins twice (Havana) or an hour late (Beirut); and some more.
@@ -124,7 +124,7 @@ class Chance:
             phone=self.maybe(PHONES),
             assignee=self.maybe(NAMES),
             campaign_opt_in=self.maybe((True, False)),
-            address=self.maybe((Address(city="Łódź", country="PL"), Address(street="Größe 1", postcode="1"))),
+            address=self.maybe((Address(city="Łódź", country=Country("PL")), Address(street="Größe 1", postcode="1"))),
             location=self.maybe((Location(latitude=2.5, longitude=-1.0, source="GPS", at=self.instant()),)),
             tags=self.some(TAGS),
             lists=self.some(IDS),
@@ -189,7 +189,7 @@ class Chance:
             labels=self.some(TAGS),
             fields={key: value for key, value in fields.items() if self.often(0.6)},
             email_rating=self.maybe((0.0, 2.5, 0.3, 5.0)),
-            **{name: self.maybe_instant() for name in times},  # type: ignore[arg-type]
+            **{name: self.maybe_instant() for name in times},
         )
 
     def happened(self, position: int) -> Happened:
@@ -229,7 +229,7 @@ class Chance:
     def field(self) -> Json:
         name = self.one(FIELD_NAMES)
         type_, code = FIELD_TYPES[name]
-        op = self.one(OPS[type_])
+        op = self.one(OPS[type_])  # type: ignore[index]
         node = {"field": name, "op": op, **self.value(type_, code, op, name)}
         if type_ in ("instant", "date") and self.often(0.5):
             node["time_zone"] = self.one(("contact", "contact", "workspace", "America/Havana"))
@@ -334,7 +334,7 @@ class Chance:
 def comparable(low: Json, high: Json) -> bool:
     """Two instants, or two local ones, the first first."""
     if isinstance(low, str):
-        return low.endswith("Z") == high.endswith("Z") and low[:19] <= high[:10]
+        return bool(low.endswith("Z") == high.endswith("Z") and low[:19] <= high[:10])
     return bool(low <= high)
 
 
@@ -363,7 +363,7 @@ FIELD_NAMES: Final = (*FIELDS, *MADE)
 
 
 def _field_types() -> dict[str, tuple[str, str | None]]:
-    found = {}
+    found: dict[str, tuple[str, str | None]] = {}
     for name in FIELD_NAMES:
         field = resolve(name, SCHEMA)
         found[name] = (field.type, field.code)

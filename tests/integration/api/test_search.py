@@ -140,7 +140,7 @@ async def test_totals_are_exact_on_request_and_left_out_on_request(
 ) -> None:
     monkeypatch.setattr(listing, "COUNT_MAX", 1)
     monkeypatch.setattr(listing, "GLANCE_FROM", 1)
-    asked = {"filter": field("source", "eq", "import"), "limit": 2}
+    asked: dict[str, Any] = {"filter": field("source", "eq", "import"), "limit": 2}
     assert (await ask(tenant, **asked))["total"]["exact"] is False
     assert (await ask(tenant, **asked, total="exact"))["total"] == {"count": 5, "exact": True}
     assert (await ask(tenant, **asked, total="none"))["total"] is None

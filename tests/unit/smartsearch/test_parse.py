@@ -311,7 +311,7 @@ def test_what_a_caller_sent_is_not_repeated_at_length() -> None:
 
 
 def nested(depth: int) -> dict[str, object]:
-    node: dict[str, object] = VIP
+    node: dict[str, object] = {**VIP}
     for _ in range(depth - 1):
         node = {"not": node}
     return node
