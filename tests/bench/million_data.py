@@ -42,6 +42,8 @@ DAYS: Final = 365
 ACTIVITIES_EACH: Final = 10
 #: Read models that are built at the same time, in a process each.
 BUILDERS: Final = 2
+#: Read models that are made of other ones, which have to be there.
+MADE_OF_OTHERS: Final = frozenset({"segment"})
 DATABASE: Final = "million"
 
 
@@ -112,17 +114,18 @@ class Built(msgspec.Struct):
 
 async def _build_all(dsn: str) -> None:
     """The read models that are not there yet, each by a rebuild in a process of its own."""
-    waiting = [projection.name for projection in PROJECTIONS if not await _is_built(dsn, projection.name)]
-    if not waiting:
+    missing = [projection.name for projection in PROJECTIONS if not await _is_built(dsn, projection.name)]
+    if not missing:
         return
     built: list[Built] = []
 
-    async def work() -> None:
+    async def work(waiting: list[str]) -> None:
         while waiting:
             built.append(await _build(dsn, waiting.pop(0)))
 
     started = time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(BUILDERS)))
+    for waiting in ([name for name in missing if name not in MADE_OF_OTHERS], [*MADE_OF_OTHERS & {*missing}]):
+        await asyncio.gather(*(work(waiting) for _ in range(BUILDERS)))
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute("VACUUM (ANALYZE)")
