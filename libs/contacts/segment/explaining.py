@@ -122,6 +122,7 @@ class Explainer:
             engagement=_engagement_at(engagements, position),
             activities=activities,
             versions=list(_versions(versions, engagements, position)),
+            is_whole=max(len(versions), len(engagements)) < VERSIONS_MAX,
         )
 
     async def _reasons(
