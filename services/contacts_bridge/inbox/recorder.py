@@ -56,10 +56,10 @@ DEAD_OF_WORKSPACE: Final = Outcome("dead", Reason("workspace-not-found", "there 
 def reason_of(refusal: Refusal) -> Reason:
     """As a dead letter says it."""
     code = _CAPITAL.sub("-", type(refusal).__name__).lower()
-    errors: tuple[Fault, ...] = ()
-    if isinstance(refusal, InvalidInput):
-        errors = tuple(Fault(e.pointer, e.reason, e.expected) for e in refusal.errors[:ERRORS_MAX])
-    return Reason(code, str(refusal), errors)
+    if not isinstance(refusal, InvalidInput):
+        return Reason(code, str(refusal))
+    errors = tuple(Fault(e.pointer, e.reason, e.expected) for e in refusal.errors[:ERRORS_MAX])
+    return Reason(code, "; ".join(f"{fault.pointer or 'the message'} {fault.reason}" for fault in errors), errors)
 
 
 class Recorder:
