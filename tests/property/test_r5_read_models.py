@@ -68,7 +68,7 @@ GROUP: Final = 10
 LOOKS: Final = 1
 CAUGHT_UP_S: Final = 120
 #: Workspaces whose events replays go through.
-REPLAYED: Final = 30
+REPLAYED: Final = 100
 SMALL: Final = 15
 #: Without those that are made of others, which no replay makes alone.
 ALONE: Final = tuple(each for each in PROJECTIONS if each.name != "segment")
@@ -266,5 +266,5 @@ async def test_a_planted_bug_is_caught(
     with pytest.raises(Mismatch) as caught:
         await replayed(world, 30)
     print(str(caught.value).splitlines()[1][:200])
-    report.add({"caught in histories": REPLAYED})
+    report.add({"caught in histories": min(REPLAYED, len(world.workspaces))})
     report.finish()
