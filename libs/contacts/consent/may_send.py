@@ -24,7 +24,7 @@ from contacts.suppression.state import INSTALLATION
 from contacts.values import Country
 from eventstore.envelope import Stream
 from eventstore.store import EventStore
-from eventstore.suppressions import SuppressionRow, find_suppressions
+from eventstore.suppressions import SuppressionReader, SuppressionRow, Suppressions, find_suppressions
 
 Reason: TypeAlias = Literal[
     "blacklisted", "spam_report", "unsubscribed", "category_unsubscribed", "not_confirmed", "over_limit",
@@ -32,6 +32,8 @@ Reason: TypeAlias = Literal[
 ]  # fmt: skip
 #: What one call may ask about.
 ITEMS_MAX: Final = 10_000
+SHARED_MAX: Final = 100
+"""Addresses of a question that shares its query with those of others; more would make the others wait."""
 _RANK: Final[dict[str, int]] = {
     reason: rank for rank, reason in enumerate((*RANKS[:3], "category_unsubscribed", *RANKS[3:]))
 }
@@ -65,6 +67,7 @@ class MaySend:
         """Without `find_over_limit` plans have no limit. Addresses as such have none in any case."""
         self._find_over_limit = find_over_limit
         self._store = store
+        self._shared = SuppressionReader(store)
         self._components = components
         self._keys = keys
 
@@ -75,7 +78,7 @@ class MaySend:
         """`category` is case folded; `region` is whose national phone numbers are meant."""
         digests = self._digests(channel, addresses, region)
         wanted = [digest for digest in digests if digest is not None]
-        found = await find_suppressions(self._store, workspace_id, INSTALLATION, wanted)
+        found = await self._find(workspace_id, wanted)
         stopped = _stopped(found.rows, wanted, channel, category)
         return Verdicts(
             ["invalid_address" if digest is None else stopped.get(digest) for digest in digests], found.position
@@ -89,10 +92,15 @@ class MaySend:
         met = await asyncio.gather(*(self._components.meet(stream, fresh=True) for stream in streams))
         digests = [self._reached(channel, each) for each in met]
         wanted = list({digest for each in digests for digest in each})
-        found = await find_suppressions(self._store, workspace_id, INSTALLATION, wanted)
+        found = await self._find(workspace_id, wanted)
         stopped = _stopped(found.rows, wanted, channel, category)
         reasons = [_of_contact(each.state) or _worst(own, stopped) for each, own in zip(met, digests, strict=True)]
         return Verdicts(await self._within_limit(workspace_id, met, reasons), found.position)
+
+    async def _find(self, workspace_id: UUID, wanted: Sequence[Digest]) -> Suppressions:
+        if len(wanted) > SHARED_MAX:
+            return await find_suppressions(self._store, workspace_id, INSTALLATION, wanted)
+        return await self._shared.find(workspace_id, INSTALLATION, wanted)
 
     async def _within_limit(
         self, workspace_id: UUID, met: Sequence[Met[Contact]], reasons: list[Reason | None]
