@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 
 from contacts.duplicate import removal
 from tests.integration.api.conftest import Api, Tenant
+
+NOBODY = UUID("00000000-0000-7000-8000-000000000001")
+NO_ONE = UUID("00000000-0000-7000-8000-000000000002")
 
 
 @pytest.fixture
@@ -241,10 +244,10 @@ async def test_a_removal_that_cannot_be_meant_is_refused(tenant: Tenant, body: A
         ("GET", "/v1/duplicates/email/nobody@example.com?cursor=x", 400),
         ("GET", "/v1/duplicates/phone/12", 404),
         ("GET", "/v1/duplicates/likely/x_y", 404),
-        ("GET", f"/v1/duplicates/likely/{uuid4()}_{uuid4()}", 404),
+        ("GET", f"/v1/duplicates/likely/{NOBODY}_{NO_ONE}", 404),
         ("GET", "/v1/duplicates/name/ann", 400),
         ("POST", "/v1/duplicates/email/nobody@example.com/dismiss", 404),
-        ("POST", f"/v1/duplicates/likely/{uuid4()}_{uuid4()}/dismiss", 404),
+        ("POST", f"/v1/duplicates/likely/{NOBODY}_{NO_ONE}/dismiss", 404),
     ],
 )
 async def test_what_cannot_be_asked_for_is_said_to_be_so(tenant: Tenant, method: str, path: str, status: int) -> None:
