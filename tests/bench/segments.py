@@ -67,6 +67,7 @@ async def run() -> bool:
             async with running_api(dsn) as api, _relaying(dsn, broker.url), _listening(broker.url) as heard:
                 tenant = await api.tenant()
                 contacts, probe, window = await _fill(tenant)
+                await _level(dsn, heard)
                 entered = await _entered(tenant, contacts, probe, heard)
                 late = await _late(tenant, contacts, window, heard)
         finally:
@@ -91,8 +92,10 @@ class Heard:
 
     def __init__(self) -> None:
         self._at: dict[tuple[str, str, str], asyncio.Future[float]] = {}
+        self.count = 0
 
     def told(self, message: SegmentMessage) -> None:
+        self.count += 1
         change = "entered" if "entered" in message.type else "left"
         future = self.when(str(message.data.segment), str(message.data.contact), change)
         if not future.done():
@@ -136,6 +139,16 @@ async def _fill(tenant: Tenant) -> tuple[list[str], str, str]:
     while (await tenant.owner.get("/v1/segments", headers=headers)).status_code != 200:
         await asyncio.sleep(0.1)
     return contacts, made[0].json()["id"], made[-1].json()["id"]
+
+
+async def _level(dsn: str, heard: Heard) -> None:
+    """Until everybody was told of who is in the new segments."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        while heard.count < await connection.fetchval("SELECT count(*) FROM rm_segment.change"):
+            await asyncio.sleep(0.1)
+    finally:
+        await connection.close()
 
 
 async def _act(tenant: Tenant, contact: str, type_: str, at: datetime, **data: Any) -> None:
