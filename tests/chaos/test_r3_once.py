@@ -290,7 +290,10 @@ async def rounds_until_caught(postgres: Postgres, thread: Executor, bug: str, se
     try:
         await rig.start()
         for number in range(1, PLANTED_ROUNDS_MAX + 1):
-            await rig.round()
+            try:
+                await rig.round()
+            except AssertionError:
+                return number  # a projector that misses its own end makes the other wait for ever: seen as well
             if rig.broken:
                 return number
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
@@ -157,5 +157,7 @@ async def turn(connection: Connection) -> AsyncIterator[bool]:
     try:
         yield ours
     finally:
+        # With the connection the turn has ended as well.
         if ours and not connection.is_closed():
-            await connection.fetchval(SQL["give_turn_back"])
+            with suppress(*CONNECTION_ERRORS):
+                await connection.fetchval(SQL["give_turn_back"])
