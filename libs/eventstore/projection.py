@@ -55,6 +55,9 @@ class Projection(Protocol):
     uncompared: frozenset[str] = frozenset({"position"})
     #: Tables left out of that comparison: those that a clock writes beside the log, up to an instant of its own.
     uncompared_tables: frozenset[str] = frozenset()
+    #: How long it lets others go first when something new came to a quiet log. What people look at right after they
+    #: wrote takes none.
+    stands_back_s: float = 0.0
 
     def key(self, event: RecordedEvent[Any]) -> UUID:
         """What is parked when an event fails: events of one key are applied in order, keys are independent.

@@ -171,6 +171,8 @@ class UnitRunner:
             self._renewed_at = now
             self._backoff.reset()
         await self._signal.wait(position, self._pace.poll_s)
+        if self._projection.stands_back_s:
+            await asyncio.sleep(self._projection.stands_back_s)
 
     async def _retry(self, applier: Applier) -> None:
         now = time.monotonic()

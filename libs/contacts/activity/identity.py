@@ -34,6 +34,7 @@ class IdentityProjection(Projection):
 
     name = "identity"
     version = 1
+    stands_back_s = 0.01
     types = frozenset({"contact.created", "contact.channel_connected", "contact.channel_disconnected", ERASED})
     schema_sql = files("contacts.activity").joinpath("identity_schema.sql").read_text(encoding="utf-8")
     # For `forget`.

@@ -55,6 +55,7 @@ class ActivityProjection(Projection):
 
     name = "activity"
     version = 3
+    stands_back_s = 0.01
     types = frozenset({"activity.recorded", ERASED})
     schema_sql = files("contacts.activity").joinpath("schema.sql").read_text(encoding="utf-8")
     index_sql = files("contacts.activity").joinpath("indexes.sql").read_text(encoding="utf-8")

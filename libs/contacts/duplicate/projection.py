@@ -45,6 +45,7 @@ class DuplicateProjection(Projection):
 
     name = "duplicate"
     version = 1
+    stands_back_s = 0.01
     types = frozenset(
         {
             "contact.created",

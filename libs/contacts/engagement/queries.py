@@ -10,7 +10,8 @@ from uuid import UUID
 import asyncpg
 from msgspec.structs import replace
 
-from contacts.engagement.row import decode_engagement
+from contacts.engagement.profiles import content_of
+from contacts.engagement.row import decode_engagement, decode_tally
 from contacts.engagement.state import Engagement
 from contacts.reading import reading
 from eventstore.sql import load
@@ -49,15 +50,26 @@ class EngagementQueries:
             replace(contact, engagement=found[contact.id]) if contact.id in found else contact for contact in contacts
         ]
 
+    async def merged(self, workspace_id: UUID, profiles: Sequence[UUID]) -> Engagement | None:
+        """What activity would say of these profiles if they were one, under the first; None where nothing is known."""
+        parts = await self._rows("parts", workspace_id, profiles)
+        content = content_of(profiles[0], ((row["contact_id"], decode_tally(row["own"])) for row in parts))
+        return None if content is None else content.shown
+
     async def _fetch(
         self, statement: str, workspace_id: UUID, contacts: Collection[UUID], *parameters: object
     ) -> Mapping[UUID, Engagement]:
+        rows = await self._rows(statement, workspace_id, contacts, *parameters)
+        return {row["contact_id"]: decode_engagement(row["shown"]) for row in rows}
+
+    async def _rows(
+        self, statement: str, workspace_id: UUID, contacts: Collection[UUID], *parameters: object
+    ) -> Sequence[asyncpg.Record]:
         if not contacts:
-            return NONE
+            return ()
         try:
             async with reading(self._pool, workspace_id) as connection:
-                rows = await connection.fetch(SQL[statement], workspace_id, list(contacts), *parameters)
+                return await connection.fetch(SQL[statement], workspace_id, list(contacts), *parameters)
         except asyncpg.UndefinedTableError:
             # Beside a long log it takes a while until there is a first build; contacts are shown meanwhile.
-            return NONE
-        return {row["contact_id"]: decode_engagement(row["shown"]) for row in rows}
+            return ()

@@ -41,6 +41,7 @@ class HistoryProjection(Projection):
 
     name = "history"
     version = 2
+    stands_back_s = 0.01
     types = ContactProjection.types
     schema_sql = "\n".join(
         files(package).joinpath(file).read_text(encoding="utf-8")

@@ -51,6 +51,7 @@ class SegmentProjection(Projection):
 
     name = "segment"
     version = 1
+    stands_back_s = 0.01
     types = HistoryProjection.types | EngagementProjection.types | TYPES | {"activity.recorded"}
     schema_sql = files("contacts.segment").joinpath("schema.sql").read_text(encoding="utf-8")
     index_sql = files("contacts.segment").joinpath("indexes.sql").read_text(encoding="utf-8")

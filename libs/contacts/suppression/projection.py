@@ -65,6 +65,7 @@ class SuppressionProjection(Projection):
 
     name = "suppression"
     version = 1
+    stands_back_s = 0.01
     types = frozenset(
         {"suppression.address_blacklisted", "suppression.address_unblacklisted", "proof.recorded", "proof.destroyed"}
     )

@@ -53,6 +53,7 @@ class WebhookProjection(Projection):
 
     name = "webhook"
     version = 1
+    stands_back_s = 0.01
     types = frozenset(
         {
             "webhook.created",

@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
 from contacts.contact.state import Contact
@@ -78,6 +79,9 @@ async def preview_merge(call: Call[Nothing, Nothing, MergeInput]) -> Answer:
     command = merge_contacts(call.body, workspace_id=call.caller.workspace_id, merge_id=uuid7())
     preview = await call.services.merge_handler.preview_merge(command)
     *sides, outcome = await _standing(call, (preview.primary, *preview.others, preview.outcome))
+    workspace_id, engagements = call.caller.workspace_id, call.services.engagement_queries
+    sides = await engagements.with_engagement(workspace_id, sides)
+    outcome = replace(outcome, engagement=await engagements.merged(workspace_id, [side.id for side in sides]))
     return json_answer(200, merge_preview_view(preview, sides, outcome))
 
 

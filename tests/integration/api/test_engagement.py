@@ -118,3 +118,25 @@ async def test_a_merged_profile_shows_what_all_its_contacts_did(tenant: Tenant) 
     assert apart.status_code == 200, apart.text
     assert (await shown(tenant.owner, anna, apart))["conversation"]["last_message_preview"] == "first"
     assert (await shown(tenant.owner, ben, apart))["conversation"]["last_message_preview"] == "second"
+
+
+async def test_a_merge_preview_shows_the_conversation_and_rating_that_the_merge_brings(tenant: Tenant) -> None:
+    one, two = [await tenant.contact(external_id=f"preview-{name}") for name in ("one", "two")]
+    answer = await send(
+        tenant.owner,
+        item("p-1", "preview-one", "conversation.opened", 1),
+        item("p-2", "preview-two", "message.sent", 1, channel="email"),
+        item("p-3", "preview-two", "message.read", 2, channel="email"),
+        item("p-4", "preview-two", "conversation.message_in", 3, preview="Hello?", channel="whatsapp"),
+    )
+    await shown(tenant.owner, two, answer)
+    body = {"primary": one["id"], "others": [two["id"]]}
+    preview = (await tenant.owner.post("/v1/merges/preview", json=body)).json()
+    assert preview["primary"]["conversation"]["last_message_preview"] is None
+    assert preview["others"][0]["conversation"]["last_message_preview"] == "Hello?"
+    found = await shown(tenant.owner, one, await tenant.owner.post("/v1/merges", json=body))
+    assert (found["conversation"]["status"], found["email_rating"]) == ("open", 3.0)
+    assert [preview["outcome"][field] for field in ("conversation", "email_rating")] == [
+        found["conversation"],
+        found["email_rating"],
+    ]
