@@ -191,11 +191,15 @@ class MergeHandler:
         return found
 
     async def _profiles(self, workspace_id: UUID, named: Iterable[UUID]) -> dict[UUID, Profile]:
-        """Read anew, so that what is refused is refused for what is so."""
+        """Read anew, so that what is refused is refused for what is so; all of them as of one moment."""
         ids = list(named)
         streams = [Stream(workspace_id, CONTACT, contact_id) for contact_id in ids]
-        met = await asyncio.gather(*(self._components.meet(stream, fresh=True) for stream in streams))
-        return {contact_id: Profile(each.state, each.others) for contact_id, each in zip(ids, met, strict=True)}
+        for _attempt in range(ATTEMPTS_MAX):
+            met = await asyncio.gather(*(self._components.meet(stream, fresh=True) for stream in streams))
+            profiles = {contact_id: Profile(each.state, each.others) for contact_id, each in zip(ids, met, strict=True)}
+            if _agree(profiles.values()):
+                return profiles
+        raise errors.TooContended(ATTEMPTS_MAX)
 
     async def _load(self, workspace_id: UUID, merge_id: UUID, to_version: int = VERSION_MAX) -> Merge:
         merge = initial(merge_id)
@@ -253,6 +257,13 @@ class MergeHandler:
         merge_id, version = recalled(kept, request)
         merge = await self._load(workspace_id, merge_id, version)
         return Outcome(merge=merge, appended=appended, created=_created(merge, appended), replayed=True)
+
+
+def _agree(profiles: Iterable[Profile]) -> bool:
+    """Whether whoever is in several of them is the same in all: else one was read before a merge and one after it."""
+    versions: dict[UUID, int] = {}
+    members = (member for profile in profiles for member in profile.members)
+    return all(versions.setdefault(member.id, member.version) == member.version for member in members)
 
 
 def _ids(profile: Profile) -> Iterable[UUID]:

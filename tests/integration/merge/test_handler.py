@@ -16,6 +16,8 @@ from contacts.contact import events as e
 from contacts.contact.handler import Outcome as ContactOutcome
 from contacts.contact.history import as_of
 from contacts.contact.state import Contact
+from contacts.execution import Met
+from contacts.merge.component import Components
 from contacts.merge.handler import Outcome
 from eventstore.envelope import Stream
 from tests.integration.merge.conftest import Desk
@@ -347,3 +349,26 @@ async def test_a_refused_merge_leaves_no_trace(desk: Desk) -> None:
         await desk.merge(ann, ben, key="k-1")
     await desk.of(c.UnblockContact, ben)
     assert (await desk.merge(ann, ben, key="k-1")).created
+
+
+async def test_a_merge_between_two_reads_of_another_one_is_not_overlooked(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found as one contact with two parents: it was read while it stood for itself, and again as part of the next."""
+    a, b, c_ = [await desk.create() for _ in range(3)]
+    meet, other, merged = Components.meet, desk.beside(), asyncio.Event()
+
+    async def meddled(self: Components, stream: Stream, *, fresh: bool = False) -> Met[Contact]:
+        if self is not desk.merges._components or merged.is_set():
+            return await meet(self, stream, fresh=fresh)
+        if stream.id == a:
+            await merged.wait()
+        met = await meet(self, stream, fresh=fresh)
+        if stream.id == b:
+            await other.merge(a, b)
+            merged.set()
+        return met
+
+    monkeypatch.setattr(Components, "meet", meddled)
+    with pytest.raises(errors.AlreadyAbsorbed):
+        await desk.merge(c_, b, a)
