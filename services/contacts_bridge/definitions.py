@@ -60,12 +60,20 @@ class StreamDefinition(msgspec.Struct, frozen=True, kw_only=True):
 def events_stream(*, max_bytes: int = EVENTS_BYTES, replicas: int = 1) -> StreamDefinition:
     """The feed of public events.
 
+    Deleting stays allowed, because erasing a person may have to reach single messages.
+    """
+    return bookmarked_stream(EVENTS, EVENTS_SUBJECTS, max_bytes=max_bytes, replicas=replicas)
+
+
+def bookmarked_stream(name: str, subjects: str, *, max_bytes: int, replicas: int) -> StreamDefinition:
+    """A stream to which one relay adds.
+
     Bounded by bytes and never by age: the newest message is the relay's bookmark, and an age limit would one day
-    remove it. Deleting stays allowed, because erasing a person may have to reach single messages.
+    remove it.
     """
     return StreamDefinition(
-        name=EVENTS,
-        subjects=(EVENTS_SUBJECTS,),
+        name=name,
+        subjects=(subjects,),
         fixed={"storage": "file", "retention": "limits"},
         managed={
             "discard": "old",

@@ -19,32 +19,21 @@ log to fsynced messages, does 20 thousand a second on two cores; nats-py's encod
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
-from email.parser import BytesParser
 from types import MappingProxyType
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 
-from contacts_bridge.broker import (
-    DUPLICATE_IN_BATCH,
-    MESSAGE_NOT_FOUND,
-    WRONG_LAST_SEQUENCE,
-    Broker,
-    raise_refusal,
-)
-from contacts_bridge.cloudevent import CONTENT_TYPE
+from contacts_bridge import fenced
+from contacts_bridge.broker import Broker
 from contacts_bridge.definitions import EVENTS, EVENTS_SUBJECTS
-from contacts_bridge.errors import AlreadyStored, BrokerRefusal, BrokerUnavailable, Fenced
+from contacts_bridge.fenced import Message, header_of, stored
 from eventstore.envelope import parse_position
 
 LANES_HEADER: Final = "Rollbook-Lanes"
-MAX_BATCH: Final = 500
-"""Messages in one atomic batch; JetStream takes 1,000, and half of it is as fast."""
-COMMIT_TIMEOUT_S: Final = 10.0
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
@@ -80,12 +69,12 @@ async def read_tail(broker: Broker) -> Tail:
     state = (await broker.api(f"STREAM.INFO.{EVENTS}"))["state"]
     if not state["messages"]:
         return Tail(sequence=state["last_seq"])
-    found = await _message(broker, seq=state["last_seq"])
+    found = await stored(broker, EVENTS, seq=state["last_seq"])
     if found is None:
         # Somebody removed the last ones. Not asked as ">", which looks no further than the last sequence.
-        found = await _message(broker, last_by_subj=EVENTS_SUBJECTS)
+        found = await stored(broker, EVENTS, last_by_subj=EVENTS_SUBJECTS)
     while found is not None:
-        lanes = _header(found.get("hdrs", ""), LANES_HEADER)
+        lanes = header_of(found, LANES_HEADER)
         if lanes is not None:
             positions = dict(parse_position(token) for token in lanes.split(","))
             last = next(iter(positions)), _event_id(found["data"])
@@ -97,92 +86,33 @@ async def read_tail(broker: Broker) -> Tail:
 
 async def _before(broker: Broker, sequence: int, first: int) -> dict[str, Any] | None:
     for earlier in range(sequence - 1, first - 1, -1):
-        if (message := await _message(broker, seq=earlier)) is not None:
+        if (message := await stored(broker, EVENTS, seq=earlier)) is not None:
             return message
     return None
-
-
-async def _message(broker: Broker, **which: Any) -> dict[str, Any] | None:
-    try:
-        message: dict[str, Any] = (await broker.api(f"STREAM.MSG.GET.{EVENTS}", which))["message"]
-    except BrokerRefusal as refusal:
-        if refusal.code != MESSAGE_NOT_FOUND:
-            raise
-        return None
-    return message
 
 
 async def add(broker: Broker, batch: Sequence[Outgoing], tail: Tail, *, again: bool = False) -> Tail:
     """Adds the whole batch right after `tail`, or nothing; answers the new tail.
 
-    `again` gives the messages other ids: JetStream refuses those it remembers even where it no longer holds them.
-
-    Raises:
-        Fenced: the stream is not at `tail`.
-        AlreadyStored: a message id is known; look at the tail, and if that has not moved, send `again`.
-        BrokerRefusal: any other reason, such as no room.
-        BrokerUnavailable: whether it was stored is unknown; look at the tail.
+    `again` and what it raises are as `fenced.add` says.
     """
-    *first, last = _with_headers(batch, tail, again=again)
-    try:
-        async with asyncio.timeout(COMMIT_TIMEOUT_S):
-            for message, headers in first:
-                await broker.publish(message.subject, message.payload, headers=headers)
-            message, headers = last
-            answer = await broker.request(message.subject, message.payload, headers=headers, timeout_s=COMMIT_TIMEOUT_S)
-    except TimeoutError as error:
-        raise BrokerUnavailable("the batch was not acknowledged in time") from error
-    return Tail(sequence=_stored_at(answer.data), positions=_positions_after(batch, tail))
+    sequence = await fenced.add(
+        broker, EVENTS, LANES_HEADER, _with_bookmarks(batch, tail), tail.sequence, again=again
+    )  # fmt: skip
+    return Tail(sequence=sequence, positions={**tail.positions, **{each.lane: each.position for each in batch}})
 
 
-def _with_headers(batch: Sequence[Outgoing], tail: Tail, *, again: bool) -> Iterator[tuple[Outgoing, dict[str, str]]]:
-    batch_id = uuid4().hex
-    suffix = f"+{tail.sequence}" if again else ""
+def _with_bookmarks(batch: Sequence[Outgoing], tail: Tail) -> Iterator[Message]:
     positions = dict(tail.positions)
-    for number, message in enumerate(batch, 1):
-        positions[message.lane] = message.position
-        headers = {
-            "Content-Type": CONTENT_TYPE,
-            "Nats-Msg-Id": f"{message.lane}.{message.position}{suffix}",
-            LANES_HEADER: _lanes(positions, first=message.lane),
-            "Nats-Batch-Id": batch_id,
-            "Nats-Batch-Sequence": str(number),
-        }
-        if number == 1:
-            headers["Nats-Expected-Stream"] = EVENTS
-            headers["Nats-Expected-Last-Sequence"] = str(tail.sequence)
-        if number == len(batch):
-            headers["Nats-Batch-Commit"] = "1"
-        yield message, headers
-
-
-def _positions_after(batch: Sequence[Outgoing], tail: Tail) -> dict[int, int]:
-    return {**tail.positions, **{message.lane: message.position for message in batch}}
-
-
-def _stored_at(answer: bytes) -> int:
-    try:
-        decoded = msgspec.json.decode(answer)
-        raise_refusal(decoded)
-    except BrokerRefusal as refusal:
-        if refusal.code == WRONG_LAST_SEQUENCE:
-            raise Fenced(str(refusal)) from None
-        if refusal.code == DUPLICATE_IN_BATCH:
-            raise AlreadyStored(str(refusal)) from None
-        raise
-    sequence: int = decoded["seq"]
-    return sequence
+    for each in batch:
+        positions[each.lane] = each.position
+        lanes = _lanes(positions, first=each.lane)
+        yield Message(id=f"{each.lane}.{each.position}", subject=each.subject, payload=each.payload, bookmark=lanes)
 
 
 def _lanes(positions: Mapping[int, int], *, first: int) -> str:
     others = (f"{lane}.{position}" for lane, position in positions.items() if lane != first)
     return ",".join((f"{first}.{positions[first]}", *others))
-
-
-def _header(encoded: str, name: str) -> str | None:
-    """Value of a header out of JetStream's stored form: base64 of a `NATS/1.0` line and header lines."""
-    lines = b64decode(encoded).partition(b"\r\n")[2]
-    return BytesParser().parsebytes(lines, headersonly=True).get(name)
 
 
 def _event_id(encoded: str) -> UUID:

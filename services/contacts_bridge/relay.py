@@ -25,6 +25,7 @@ from contacts_bridge.cloudevent import subject_of
 from contacts_bridge.definitions import StreamDefinition, ensure_stream
 from contacts_bridge.errors import AlreadyStored, BridgeError, Fenced, StreamAheadOfLog, UnmappedEvent
 from contacts_bridge.feed import Outgoing, Tail
+from contacts_bridge.fenced import MAX_BATCH
 from contacts_bridge.messages import public_message
 from eventstore.connection import BACKOFF_LAST_S, CONNECTION_ERRORS, Backoff
 from eventstore.envelope import LaneBatch, RecordedEvent
@@ -88,7 +89,7 @@ class Relay:
         signals: Mapping[int, Signal],
         watcher: Watcher,
         wants_values: Callable[[UUID], Awaitable[bool]] = no_values,
-        batch_size: int = feed.MAX_BATCH,
+        batch_size: int = MAX_BATCH,
         takeover_after_s: float = TAKEOVER_AFTER_S,
         idle_check_s: float = IDLE_CHECK_S,
     ) -> None:
@@ -98,7 +99,7 @@ class Relay:
         self._signals = signals
         self._watcher = watcher
         self._wants_values = wants_values
-        self._batch_size = min(batch_size, feed.MAX_BATCH)
+        self._batch_size = min(batch_size, MAX_BATCH)
         self._takeover_after_s = takeover_after_s
         self._idle_check_s = idle_check_s
         self._held: dict[int, int] = {}

@@ -26,7 +26,7 @@ import pytest
 
 from contacts.catalog import CODEC
 from contacts.contact.events import ContactCreated, ContactDetailsChanged
-from contacts_bridge import feed, relay
+from contacts_bridge import feed, fenced, relay
 from contacts_bridge.definitions import EVENTS
 from contacts_bridge.errors import AlreadyStored, BridgeError
 from eventstore.envelope import LaneBatch
@@ -307,15 +307,15 @@ def _trusts_a_checkpoint(patch: pytest.MonkeyPatch) -> None:
 
 def _has_no_fence(patch: pytest.MonkeyPatch) -> None:
     """Nor message ids, which JetStream remembers for two minutes only: what a relay frozen for longer would meet."""
-    with_headers = feed._with_headers
+    with_headers = fenced._with_headers
 
-    def unfenced(*arguments: Any, **options: Any) -> Iterator[tuple[feed.Outgoing, dict[str, str]]]:
+    def unfenced(*arguments: Any, **options: Any) -> Iterator[tuple[fenced.Message, dict[str, str]]]:
         for message, headers in with_headers(*arguments, **options):
             headers.pop("Nats-Expected-Last-Sequence", None)
             headers.pop("Nats-Msg-Id")
             yield message, headers
 
-    patch.setattr(feed, "_with_headers", unfenced)
+    patch.setattr(fenced, "_with_headers", unfenced)
 
 
 def _takes_duplicate_for_stored(patch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,9 @@ import structlog
 from contacts_bridge.broker import Broker
 from contacts_bridge.definitions import StreamDefinition, ensure_stream
 from contacts_bridge.errors import AlreadyStored, BridgeError, Fenced
+from contacts_bridge.fenced import MAX_BATCH
 from contacts_bridge.segments import feed
-from contacts_bridge.segments.feed import MAX_BATCH, Tail
+from contacts_bridge.segments.feed import Tail
 from contacts_bridge.segments.message import Change, Place
 from eventstore.connection import BACKOFF_LAST_S, CONNECTION_ERRORS, Backoff
 from eventstore.sql import load
