@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from eventstore.connection import Connect, Connection
 
 CHANNEL: Final = "rollbook_log"
+#: When to look again for what was announced and not found, twice as late each time: a look that many share may have
+#: begun too early, and a position announced by mistake is never found.
+AGAIN_FIRST_S: Final = 0.002
 
 
 class LaneSignal:
@@ -21,23 +24,30 @@ class LaneSignal:
         self.lane = lane
         self._told = asyncio.Event()
         self._position = 0
+        self._again_s = AGAIN_FIRST_S
 
     def tell(self, position: int) -> None:
         self._position = position
+        self._again_s = AGAIN_FIRST_S
         self._told.set()
 
     async def wait(self, after: int, timeout_s: float) -> None:
-        """Returns when the lane is said to have passed `after`, or after `timeout_s`."""
+        """Returns when the lane is said to have passed `after`, or after `timeout_s`.
+
+        Where it was said before, and the caller has looked in vain, soon as well; later with every time.
+        """
+        unfound = self._position > after
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(min(timeout_s, self._again_s) if unfound else timeout_s):
                 while True:
                     await self._told.wait()
-                    # Cleared before looking: a false announcement costs one read, not a busy loop.
+                    # Cleared before looking: a false announcement costs a few reads, not a busy loop.
                     self._told.clear()
                     if self._position > after:
                         return
         except TimeoutError:
-            return
+            if unfound:
+                self._again_s *= 2
 
 
 class LogSignals:
