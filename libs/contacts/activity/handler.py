@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from base64 import urlsafe_b64encode
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from uuid import UUID
@@ -152,10 +152,19 @@ class ActivityHandler:
         if len(plain) >= ADD_MIN:
             results = await self._add([(n, commands[n], who) for n, who in plain.items()], metadata)
         rest = [n for n in range(len(commands)) if n not in results]
-        pending = [self._record(commands[n], found[n], metadata) for n in rest]
+        repeats: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for n in rest:
+            repeats[commands[n].source, commands[n].activity_id].append(n)
+
+        async def record_in_turn(numbers: Sequence[int]) -> None:
+            """What is sent under one id: the first is recorded, the others are repeats of it."""
+            for n in numbers:
+                results[n] = await self._record(commands[n], found[n], metadata)
+
         # All have come to their end before an error is told, so that none goes on behind the caller's back.
-        ended = await asyncio.gather(*pending, return_exceptions=True)
-        results |= {n: _ended(result) for n, result in zip(rest, ended, strict=True)}
+        for ended in await asyncio.gather(*map(record_in_turn, repeats.values()), return_exceptions=True):
+            if ended is not None:
+                raise ended
         return [results[n] for n in range(len(commands))]
 
     async def _add(
@@ -339,9 +348,3 @@ def _result(verdict: Verdict, contact_id: UUID) -> Result | None:
 def _seen(command: RecordActivity, found_as: AddressedAs, contacts: Sequence[Contact]) -> tuple[ContactEvent, ...]:
     seen = seen_on(command, found_as, contacts[0]) if contacts else None
     return () if seen is None else tuple(decide_on_contact(seen, contacts[0]))
-
-
-def _ended(outcome: Result | BaseException) -> Result:
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return outcome
