@@ -243,12 +243,14 @@ async def leave_list(call: Call[ContactListPath, Nothing, Nothing]) -> Answer:
 
 
 async def _named(call: Call[Any, Any, MembersInput]) -> list[UUID]:
-    """Ids of the contacts that are meant. Raises InvalidInput, TooMany."""
+    """Ids of the contacts that are meant. Raises InvalidInput, TooMany, PositionTimeout."""
     wanted = parse.parse_members(call.body)
     if isinstance(wanted, list):
         return wanted
     services, workspace_id = call.services, call.caller.workspace_id
-    position = await shown_position(call, None, SEGMENT)
+    # Whoever was acknowledged before is meant as well, seen by this caller or not.
+    lane = services.store.lane_of(workspace_id)
+    position = await shown_position(call, f"{lane}.{await services.store.head(lane)}", SEGMENT)
     workspace = await services.workspaces.get(workspace_id)
     parsed = await services.filters.parse(wanted, workspace)
     moment = Moment(
