@@ -94,6 +94,48 @@ JOIN log.events e
 LEFT JOIN keys.subject_keys k ON k.subject_id = e.subject_id
 ORDER BY e.stream_id, e.category, e.version
 
+-- read_states --
+-- As read_streams. Where a whole stream is asked for and it has a snapshot of this schema version, that comes first, as
+-- a row without type, and of the events only those after it. A snapshot counts only where the log has the event that it
+-- ends with, in the same workspace (a restored log may end before it), and where its data key is there.
+WITH wanted AS MATERIALIZED (
+    SELECT w.stream_id, w.category, w.workspace_id, coalesce(s.version, w.after_version) AS after_version, s.version,
+           s.subject_id, s.payload
+    FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::integer[])
+        AS w (stream_id, category, workspace_id, after_version)
+    LEFT JOIN LATERAL (
+        SELECT x.version, x.subject_id, x.payload
+        FROM log.snapshots x
+        WHERE w.after_version = 0 AND x.lane = $1 AND x.stream_id = w.stream_id AND x.category = w.category
+            AND x.schema_version = $6
+            AND w.workspace_id = (
+                SELECT e.workspace_id
+                FROM log.events e
+                WHERE e.lane = $1 AND e.stream_id = x.stream_id AND e.category = x.category AND e.version = x.version
+            )
+            AND (
+                x.subject_id IS NULL
+                OR EXISTS (SELECT FROM keys.subject_keys k WHERE k.subject_id = x.subject_id)
+            )
+        LIMIT 1
+    ) s ON true
+)
+SELECT $1::smallint AS lane, 0::bigint AS position, w.workspace_id, w.category, w.stream_id, w.version,
+       NULL::uuid AS event_id, '' AS type, $6::smallint AS schema_version, NULL::timestamptz AS recorded_at,
+       NULL::bytea AS metadata, w.payload, w.subject_id, k.wrapped
+FROM wanted w
+LEFT JOIN keys.subject_keys k ON k.subject_id = w.subject_id
+WHERE w.version IS NOT NULL
+UNION ALL
+SELECT e.lane, e.position, e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version,
+       e.recorded_at, e.metadata, e.payload, e.subject_id, k.wrapped
+FROM wanted w
+JOIN log.events e
+    ON e.lane = $1 AND e.stream_id = w.stream_id AND e.category = w.category AND e.workspace_id = w.workspace_id
+        AND e.version > w.after_version
+LEFT JOIN keys.subject_keys k ON k.subject_id = e.subject_id
+ORDER BY stream_id, category, version
+
 -- read_lane --
 -- The lane in order; payloads of types and slices that are not wanted stay in the database, their places are still read.
 SELECT e.lane, e.position, e.workspace_id, e.category, e.stream_id, e.version, e.event_id, e.type, e.schema_version,
@@ -171,6 +213,12 @@ SELECT k.wrapped
 FROM keys.subject_keys k
 WHERE k.subject_id = $1
 
+-- subject_keys --
+-- Several at once; those that were destroyed are left out.
+SELECT k.subject_id, k.wrapped
+FROM keys.subject_keys k
+WHERE k.subject_id = ANY ($1::uuid[])
+
 -- first_duplicate --
 -- Of a bulk chunk: the first command whose idempotency key was used.
 SELECT c.n, i.lane, i.last_position, i.event_count, i.recorded_at, i.request_hash
@@ -244,24 +292,26 @@ VALUES ($1, $2, $3, $4, log.chain($5, $3, $2, $4, $6), $7)
 -- notify --
 SELECT pg_notify('rollbook_log', $1)
 
--- load_snapshots --
--- Only where the log has the event the snapshot ends with, in the same workspace: a restored log may end before it.
-SELECT e.workspace_id, s.stream_id, s.category, s.version, s.payload, s.subject_id, k.wrapped
-FROM unnest($2::uuid[], $3::text[], $4::uuid[]) AS w (stream_id, category, workspace_id)
-JOIN log.snapshots s ON s.lane = $1 AND s.stream_id = w.stream_id AND s.category = w.category AND s.schema_version = $5
-JOIN log.events e
-    ON e.lane = s.lane AND e.stream_id = s.stream_id AND e.category = s.category AND e.version = s.version
-        AND e.workspace_id = w.workspace_id
-LEFT JOIN keys.subject_keys k ON k.subject_id = s.subject_id
-
--- save_snapshot --
--- Keeps the newer of two concurrent snapshots.
-INSERT INTO log.snapshots (lane, stream_id, category, version, schema_version, subject_id, payload)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+-- save_snapshots --
+-- Each unless a newer one is there, or its data key ($7) was destroyed meanwhile.
+INSERT INTO log.snapshots AS s (lane, stream_id, category, version, schema_version, subject_id, payload)
+SELECT r.lane, r.stream_id, r.category, r.version, r.schema_version, r.subject_id, r.payload
+FROM unnest(
+    $1::smallint[], $2::uuid[], $3::text[], $4::integer[], $5::smallint[], $6::uuid[], $7::bytea[], $8::bytea[]
+) AS r (lane, stream_id, category, version, schema_version, subject_id, wrapped, payload)
+WHERE r.subject_id IS NULL
+    OR EXISTS (SELECT FROM keys.subject_keys k WHERE k.subject_id = r.subject_id AND k.wrapped = r.wrapped)
+ORDER BY r.lane, r.stream_id, r.category
 ON CONFLICT (lane, stream_id, category) DO UPDATE
 SET version = excluded.version, schema_version = excluded.schema_version, subject_id = excluded.subject_id,
     payload = excluded.payload
-WHERE log.snapshots.version < excluded.version OR log.snapshots.schema_version <> excluded.schema_version
+WHERE s.version < excluded.version OR s.schema_version <> excluded.schema_version
+
+-- grown --
+-- Streams of some categories that passed a multiple of $5 between two positions.
+SELECT DISTINCT e.workspace_id, e.category, e.stream_id
+FROM log.events e
+WHERE e.lane = $1 AND e.position > $2 AND e.position <= $3 AND e.category = ANY ($4) AND e.version % $5 = 0
 
 -- read_batches --
 SELECT b.first_position, b.last_position, b.recorded_at, b.chain, b.digests

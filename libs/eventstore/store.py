@@ -11,10 +11,11 @@ from uuid import UUID
 
 import asyncpg
 
-from eventstore import bulk, snapshots
+from eventstore import bulk
 from eventstore.appender import SQL, Appender, AppendObserver, lost, not_now
 from eventstore.batch import KeyRow, Prepared
 from eventstore.cipher import SubjectCipher
+from eventstore.connection import CONNECT_TIMEOUT_S, open_pool, session_settings
 from eventstore.envelope import (
     ALL_SLICES,
     ANY_VERSION,
@@ -28,7 +29,7 @@ from eventstore.envelope import (
 )
 from eventstore.errors import PositionGap, StoreUnavailable, SubjectErased, WrongExpectedVersion
 from eventstore.rows import EventRow, RowCodec, encode_metadata
-from eventstore.sql import AnyConnection
+from eventstore.snapshots import SnapshotWriter
 
 if TYPE_CHECKING:
     from eventstore.cipher import Keyring
@@ -39,7 +40,6 @@ POSITION_MAX: Final = 2**63 - 1
 SUBJECT_KEYS_MAX: Final = 200_000
 STATEMENT_TIMEOUT_S: Final = 30
 READ_TIMEOUT_S: Final = 60
-CONNECT_TIMEOUT_S: Final = 5
 CLOSE_TIMEOUT_S: Final = 3.0
 
 
@@ -56,9 +56,11 @@ class EventStore:
         self.pool = pool
         self.lanes: tuple[int, ...] = ()
         self._dsn = dsn
-        self._settings = _session_settings(role)
-        self._cipher = SubjectCipher(keyring)
-        self._rows = RowCodec(codec, self._cipher)
+        self._settings = session_settings(role)
+        self.cipher = SubjectCipher(keyring)
+        #: Of the states of aggregates.
+        self.snapshots = SnapshotWriter(pool, self.cipher)
+        self._rows = RowCodec(codec, self.cipher)
         self._observer = observer
         self._appenders: dict[int, Appender] = {}
         self._slice_lanes: list[int] = []
@@ -71,10 +73,7 @@ class EventStore:
         observer: AppendObserver | None = None,
     ) -> Self:  # fmt: skip
         """Connects, as `role` where one is given; the schema must be migrated."""
-        pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=pool_size, server_settings=_session_settings(role),
-            command_timeout=READ_TIMEOUT_S, timeout=CONNECT_TIMEOUT_S, reset=_keep_session,
-        )  # fmt: skip
+        pool = await open_pool(dsn, settings=session_settings(role), size=pool_size, timeout_s=READ_TIMEOUT_S)
         store = cls(dsn, pool, codec, keyring, role, observer)
         await store._read_lanes()
         return store
@@ -83,6 +82,7 @@ class EventStore:
         """Commits what is queued, then disconnects; a database that does not answer is not waited for."""
         self._closing = True
         await asyncio.gather(*(appender.close() for appender in self._appenders.values()))
+        await self.snapshots.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.pool.close()
@@ -166,7 +166,7 @@ class EventStore:
             SQL["read_stream"], lane, stream.id, stream.category, stream.workspace_id, after_version, to_version,
             to_position,
         )  # fmt: skip
-        return self._decode_streams(rows)
+        return self.decode_streams(rows)
 
     async def read_streams(
         self, streams: Sequence[Stream], after_versions: Sequence[int] | None = None
@@ -183,7 +183,7 @@ class EventStore:
                 [streams[n].workspace_id for n in wanted],
                 [after_versions[n] if after_versions else 0 for n in wanted],
             )
-            for event in self._decode_streams(rows):
+            for event in self.decode_streams(rows):
                 found[event.stream].append(event)
         return found
 
@@ -218,6 +218,15 @@ class EventStore:
 
         Raises UnknownEventType, InvalidTag or DecodeError for a row that this code cannot read.
         """
+        return self._rows.decode_all(rows)
+
+    def decode_streams(self, rows: Sequence[asyncpg.Record]) -> list[RecordedEvent[Any]]:
+        """As `decode`. Keeps the data keys as well: what is loaded is about to be written to."""
+        for row in rows:
+            if row["wrapped"] is not None:
+                self._remember_key(row["subject_id"], row["wrapped"])
+            elif row["subject_id"] is not None:
+                self._forget_keys([row["subject_id"]])
         return self._rows.decode_all(rows)
 
     async def head(self, lane: int) -> int:
@@ -261,24 +270,6 @@ class EventStore:
             self._dsn, server_settings=self._settings, command_timeout=STATEMENT_TIMEOUT_S, timeout=CONNECT_TIMEOUT_S
         )
 
-    async def load_snapshots(self, streams: Sequence[Stream], schema_version: int) -> dict[Stream, tuple[int, bytes]]:
-        """(version, state) of those streams that have a readable snapshot of this schema version."""
-        found: dict[Stream, tuple[int, bytes]] = {}
-        for lane in {self.lane_of(stream.workspace_id) for stream in streams}:
-            wanted = [stream for stream in streams if self.lane_of(stream.workspace_id) == lane]
-            found |= await snapshots.load_snapshots(self.pool, self._cipher, lane, wanted, schema_version)
-        return found
-
-    async def save_snapshot(
-        self, stream: Stream, *, version: int, schema_version: int, payload: bytes, subject_id: UUID | None
-    ) -> None:
-        """Keeps a folded state beside the log; a newer one already there stays."""
-        lane = self.lane_of(stream.workspace_id)
-        await snapshots.save_snapshot(
-            self.pool, self._cipher, lane, stream, version=version, schema_version=schema_version, payload=payload,
-            subject_id=subject_id,
-        )  # fmt: skip
-
     def _appender(self, lane: int) -> Appender:
         if (appender := self._appenders.get(lane)) is None:
             self._refuse_when_closing()
@@ -292,15 +283,6 @@ class EventStore:
             next(row["lane"] for row in rows if row["slice_from"] <= slice_ <= row["slice_to"])
             for slice_ in range(ALL_SLICES[1] + 1)
         ]
-
-    def _decode_streams(self, rows: Sequence[asyncpg.Record]) -> list[RecordedEvent[Any]]:
-        """Keeps the data keys as well: what is loaded is about to be written to."""
-        for row in rows:
-            if row["wrapped"] is not None:
-                self._remember_key(row["subject_id"], row["wrapped"])
-            elif row["subject_id"] is not None:
-                self._forget_keys([row["subject_id"]])
-        return self._rows.decode_all(rows)
 
     async def _prepare(self, write: Write) -> Prepared:
         metadata = encode_metadata(write.metadata)
@@ -322,7 +304,7 @@ class EventStore:
         subject_id = write.subject_id
         assert subject_id is not None
         if write.new_subject:
-            wrapped = self._cipher.create_key(subject_id)
+            wrapped = self.cipher.create_key(subject_id)
             key_rows.append((subject_id, wrapped))
             return wrapped
         known = self._subject_keys.get(subject_id)
@@ -373,21 +355,3 @@ def _check(write: Write, stream_write: StreamWrite) -> None:
 
 def _list(types: frozenset[str] | None) -> list[str] | None:
     return None if types is None else sorted(types)
-
-
-async def _keep_session(_connection: AnyConnection) -> None:
-    """Nothing here changes a session, so a reader saves the round trip that would put it back."""
-
-
-def _session_settings(role: str | None) -> dict[str, str]:
-    settings = {
-        "application_name": "rollbook",
-        # A session that hangs in a transaction must not hold the lane or keep dead rows alive.
-        "idle_in_transaction_session_timeout": "15000",
-        "lock_timeout": "20000",
-        # While it waits for the rows of a COPY, only this ends the session of a client whose machine is gone.
-        "tcp_keepalives_idle": "10",
-        "tcp_keepalives_interval": "5",
-        "tcp_keepalives_count": "3",
-    }
-    return settings if role is None else settings | {"role": role}

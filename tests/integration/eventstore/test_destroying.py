@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from eventstore.envelope import ANY_VERSION, NO_STREAM, Appended, Claim, Stream, StreamWrite, Unreadable, Write
 from eventstore.errors import DuplicateAppend, SubjectErased, WrongExpectedVersion
 from eventstore.spans import Span, find_spans
+from eventstore.states import read_states
 from eventstore.store import EventStore
 from eventstore.verify import verify_chain
 from tests.integration.eventstore.conftest import OpenStore, superuser
@@ -144,9 +146,14 @@ async def test_snapshots_of_the_subject_go_and_claims_move_in_the_same_append(
 ) -> None:
     profile, _ = await person(store, workspace)
     await store.append(write(profile, Noted("x"), expected=1, subject=profile.id, claims=(claim(profile, True),)))
-    await store.save_snapshot(profile, version=2, schema_version=1, payload=b"state", subject_id=profile.id)
+    keep = partial(store.snapshots.keep, profile, 0, schema_version=1, subject_id=profile.id, encode=lambda: b"state")
+    keep(version=2)
+    await store.snapshots.settled()
+    assert (await read_states(store, {profile: 0}, 1, bytes))[profile].base == (b"state", 2)
     await store.append(erasing(profile, expected=2, claims=(claim(profile, False),)))
     assert await store.find_claim(workspace, "name", "ann") is None
+    keep(version=3)
+    await store.snapshots.settled()
     async with superuser(module_database) as connection:
         kept = await connection.fetchval("SELECT count(*) FROM log.snapshots WHERE stream_id = $1", profile.id)
         keys = await connection.fetchval("SELECT count(*) FROM keys.subject_keys WHERE subject_id = $1", profile.id)

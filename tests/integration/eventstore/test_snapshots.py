@@ -10,6 +10,8 @@ import pytest
 
 from eventstore.aggregate import SNAPSHOT_EVERY, Aggregates, SnapshotCodec
 from eventstore.envelope import RecordedEvent, Stream, Unreadable
+from eventstore.snapshots import WRITTEN_MAX
+from eventstore.states import Since, read_states
 from eventstore.store import EventStore
 from tests.integration.eventstore.conftest import OpenStore, superuser
 from tests.support.sample import CATEGORY, Counted, stream_of, write
@@ -36,6 +38,7 @@ class Rig:
 
     def __init__(self, store: EventStore, *, schema_version: int = 1, plain: bool = False) -> None:
         self.folded = 0
+        self._store = store
         self._aggregates = Aggregates(
             store, category=CATEGORY, initial=Tally, evolve=self._evolve, cache_size=0,
             snapshots=SnapshotCodec(
@@ -47,11 +50,21 @@ class Rig:
 
     async def load(self, stream: Stream) -> tuple[Tally, int]:
         self.folded = 0
-        return await self._aggregates.load(stream, fresh=True)
+        loaded = await self._aggregates.load(stream, fresh=True)
+        await self._store.snapshots.settled()
+        return loaded
 
     def _evolve(self, state: Tally, event: RecordedEvent[Any]) -> Tally:
         self.folded += 1
         return evolve(state, event)
+
+
+def keep(store: EventStore, stream: Stream, version: int, payload: bytes) -> None:
+    store.snapshots.keep(stream, 0, version=version, schema_version=1, subject_id=stream.id, encode=lambda: payload)
+
+
+async def kept(store: EventStore, stream: Stream) -> tuple[bytes, int] | None:
+    return (await read_states(store, {stream: 0}, 1, bytes))[stream].base
 
 
 @pytest.fixture
@@ -81,7 +94,7 @@ async def test_a_short_stream_has_no_snapshot(store: EventStore, workspace: UUID
     stream = stream_of(workspace)
     await store.append(write(stream, *(Counted(n) for n in range(SNAPSHOT_EVERY - 1))))
     await Rig(store, plain=True).load(stream)
-    assert await store.load_snapshots([stream], 1) == {}
+    assert await kept(store, stream) is None
 
 
 async def test_snapshots_are_disposable(store: EventStore, long_stream: Stream, module_database: str) -> None:
@@ -107,10 +120,30 @@ async def test_a_snapshot_of_another_schema_version_is_ignored_and_replaced(
 
 async def test_the_newer_of_two_snapshots_stays(store: EventStore, long_stream: Stream) -> None:
     for version, payload in ((20, b"newer"), (10, b"older")):
-        await store.save_snapshot(
-            long_stream, version=version, schema_version=1, payload=payload, subject_id=long_stream.id
-        )
-    assert await store.load_snapshots([long_stream], 1) == {long_stream: (20, b"newer")}
+        keep(store, long_stream, version, payload)
+        await store.snapshots.settled()
+    assert await kept(store, long_stream) == (b"newer", 20)
+
+
+async def test_of_two_that_wait_the_newer_is_written(store: EventStore, long_stream: Stream) -> None:
+    for version, payload in ((20, b"newer"), (10, b"older")):
+        keep(store, long_stream, version, payload)
+    await store.snapshots.settled()
+    assert await kept(store, long_stream) == (b"newer", 20)
+
+
+async def test_snapshots_of_many_streams_are_written_and_read_in_one_statement_each(
+    store: EventStore, workspace: UUID
+) -> None:
+    """More than one statement writes, so that all are taken."""
+    streams = [stream_of(workspace) for _ in range(WRITTEN_MAX + 6)]
+    for stream in streams:
+        await store.append(write(stream, Counted(1), Counted(2), subject=stream.id, new_subject=True))
+        keep(store, stream, 1, stream.id.bytes)
+    await store.snapshots.settled()
+    found = await read_states(store, dict.fromkeys(streams, 0), 1, bytes)
+    assert {stream: since.base for stream, since in found.items()} == {s: (s.id.bytes, 1) for s in streams}
+    assert all([event.version for event in since.events] == [2] for since in found.values())
 
 
 async def test_a_snapshot_is_encrypted_and_gone_with_its_subject(
@@ -132,7 +165,9 @@ async def test_a_snapshot_is_encrypted_and_gone_with_its_subject(
 async def test_a_foreign_workspace_gets_no_snapshot_by_id(store: EventStore, long_stream: Stream) -> None:
     await Rig(store).load(long_stream)
     foreign = Stream(uuid4(), long_stream.category, long_stream.id)
-    assert await store.load_snapshots([foreign, long_stream], 1) == await store.load_snapshots([long_stream], 1)
+    found = await read_states(store, {foreign: 0, long_stream: 0}, 1, bytes)
+    assert found[foreign] == Since(None, [])
+    assert found[long_stream].base is not None
     assert await Rig(store).load(foreign) == (Tally(long_stream.id), 0)
 
 

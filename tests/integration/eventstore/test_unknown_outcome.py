@@ -14,6 +14,7 @@ import pytest
 
 from eventstore import appender
 from eventstore import store as store_module
+from eventstore.connection import session_settings
 from eventstore.envelope import ANY_VERSION, Appended, Claim
 from eventstore.errors import DuplicateAppend, StoreUnavailable
 from eventstore.store import EventStore
@@ -233,8 +234,7 @@ async def test_what_waits_too_long_for_the_database_is_told_whether_it_may_be_do
 async def test_a_lane_that_is_held_too_long_is_unavailable_for_all_at_once(
     module_database: str, open_store: OpenStore, workspace: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = store_module._session_settings
-    monkeypatch.setattr(store_module, "_session_settings", lambda role: settings(role) | {"lock_timeout": "300"})
+    monkeypatch.setattr(store_module, "session_settings", lambda role: session_settings(role) | {"lock_timeout": "300"})
     store = await open_store()
     async with superuser(module_database) as blocker:
         await blocker.execute(LANE_LOCK)
