@@ -132,6 +132,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     query_pool_size: Annotated[
         int, Meta(ge=1, le=64), _setting("Connections of an API process to the read models.", wanted="1 to 64")
     ] = 8
+    facet_memory_mb: Annotated[
+        int,
+        Meta(ge=0, le=65_536),
+        _setting(
+            "Memory of an API process for exact counts of large workspaces; 0: PostgreSQL counts them.",
+            wanted="megabytes, 0 to 65536",
+        ),
+    ] = 512
     projector_batch_size: Annotated[
         int,
         Meta(ge=1, le=20_000),
@@ -154,6 +162,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(gt=0, le=2_592_000),
         _setting("A webhook that failed for so long is disabled.", wanted="seconds, up to 2592000 (30 days)"),
     ] = 259_200.0
+    dead_letter_days: Annotated[
+        int,
+        Meta(ge=1, le=3_650),
+        _setting("How long the bridge keeps inbound messages that could not be recorded.", wanted="days, 1 to 3650"),
+    ] = 90
     poll_interval_s: Annotated[
         float,
         Meta(ge=0.01, le=60),

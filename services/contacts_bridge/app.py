@@ -12,7 +12,7 @@ from contacts.errors import WorkspaceNotFound
 from contacts.workspace.directory import Workspaces
 from contacts_bridge.definitions import events_stream
 from contacts_bridge.inbox.metrics import InboxFigures
-from contacts_bridge.inbox.process import run_inbox
+from contacts_bridge.inbox.process import run_erasing, run_inbox
 from contacts_bridge.metrics import Figures
 from contacts_bridge.opening import open_patiently
 from contacts_bridge.relay import Relay
@@ -76,6 +76,7 @@ async def main(settings: Settings, stop: Stop) -> None:
                 figures.watch_lag(store, relay),
                 run_webhooks(settings, store, signals, asks_for_values),
                 run_inbox(settings, inbox_figures),
+                run_erasing(settings, store),
             )
             tasks = [group.create_task(work) for work in works]
             group.create_task(_cancel_on(stop, tasks))

@@ -25,6 +25,8 @@ INGEST: Final = "rollbook_ingest"
 """The durable consumer of the inbox, shared by all bridges."""
 MATCHING: Final = "rollbook_matching"
 """The durable consumer of what waits for a contact."""
+ERASING: Final = "rollbook_erasing"
+"""The durable consumer of erasures, after which letters are taken away."""
 OLDEST_SERVER: Final = (2, 12)
 """First nats-server with atomic batches, which the relay publishes in."""
 
@@ -34,13 +36,17 @@ EVENTS_BYTES: Final = 4 << 30
 INBOX_BYTES: Final = 4 << 30
 """Room for what was not read yet. When it is full, senders are refused instead of messages dropped."""
 DEAD_BYTES: Final = 1 << 30
+DEAD_DAYS: Final = 90
 HELD_BYTES: Final = 1 << 30
 HELD_DAYS: Final = 30
 """Whoever has not become a contact by then never will, and what is held of them is personal data of a stranger."""
+AGE_RESERVE_DAYS: Final = 1
+"""So much later than the bridge, which writes over the bytes of what is too old, JetStream lets go of it by itself."""
 ACK_WAIT_S: Final = 60
 ACKS_PENDING_MAX: Final = 10_000
 
 _SECOND_NS: Final = 1_000_000_000
+_DAY_NS: Final = 86_400 * _SECOND_NS
 _SMALLEST_BYTES: Final = 64 << 20
 
 
@@ -106,13 +112,13 @@ def inbox_stream(*, max_bytes: int = INBOX_BYTES, replicas: int = 1) -> StreamDe
     )
 
 
-def dead_stream(*, max_bytes: int = DEAD_BYTES, replicas: int = 1) -> StreamDefinition:
+def dead_stream(*, max_bytes: int = DEAD_BYTES, replicas: int = 1, days: int = DEAD_DAYS) -> StreamDefinition:
     """What could not be recorded, with the reason; every letter has a subject of its own, so none is there twice."""
     return StreamDefinition(
         name=DEAD,
         subjects=(f"{DEAD_PREFIX}.>",),
         fixed={"storage": "file", "retention": "limits"},
-        managed={"discard": "new", "max_age": 0, "max_msgs": -1, "max_msgs_per_subject": 1, "allow_direct": True},
+        managed={**_letters_for(days), "allow_direct": True},
         initial={"max_bytes": max_bytes, "num_replicas": replicas, "compression": "s2"},
     )
 
@@ -123,14 +129,18 @@ def held_stream(*, max_bytes: int = HELD_BYTES, replicas: int = 1) -> StreamDefi
         name=HELD,
         subjects=(f"{HELD_PREFIX}.>",),
         fixed={"storage": "file", "retention": "workqueue"},
-        managed={
-            "discard": "new",
-            "max_age": HELD_DAYS * 86_400 * _SECOND_NS,
-            "max_msgs": -1,
-            "max_msgs_per_subject": 1,
-        },
+        managed=_letters_for(HELD_DAYS),
         initial={"max_bytes": max_bytes, "num_replicas": replicas, "compression": "s2"},
     )
+
+
+def _letters_for(days: int) -> Mapping[str, Any]:
+    return {
+        "discard": "new",
+        "max_age": (days + AGE_RESERVE_DAYS) * _DAY_NS,
+        "max_msgs": -1,
+        "max_msgs_per_subject": 1,
+    }
 
 
 class ConsumerDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +162,13 @@ def ingest_consumer(*, ack_wait_s: float = ACK_WAIT_S) -> ConsumerDefinition:
 def matching_consumer(*, ack_wait_s: float = ACK_WAIT_S) -> ConsumerDefinition:
     """Gives out what is held, again and again."""
     return _pull_consumer(HELD, MATCHING, ack_wait_s=ack_wait_s)
+
+
+def erasing_consumer() -> ConsumerDefinition:
+    """Gives out erasures, of all workspaces."""
+    consumer = _pull_consumer(EVENTS, ERASING, ack_wait_s=ACK_WAIT_S)
+    subjects = f"{EVENTS_SUBJECTS.removesuffix('>')}*.erasure.completed"
+    return msgspec.structs.replace(consumer, managed={**consumer.managed, "filter_subject": subjects})
 
 
 def _pull_consumer(stream: str, name: str, *, ack_wait_s: float) -> ConsumerDefinition:

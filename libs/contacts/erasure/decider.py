@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 import msgspec
@@ -25,8 +25,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     certificate: ErasureCompleted | None = None
 
 
-def decide(command: EraseContact, profile: Profile, streams: tuple[ErasedStream, ...]) -> Plan:
-    """`streams` are all that the data keys of the profile's contacts and addresses encrypt.
+def decide(
+    command: EraseContact, profile: Profile, streams: tuple[ErasedStream, ...], marks: Iterable[bytes] = ()
+) -> Plan:
+    """`streams` are all that the data keys of the profile's contacts and addresses encrypt; `marks` are of all that its
+    contacts were ever known by.
 
     Raises ContactNotFound, NotDeletedLongEnough.
     """
@@ -40,5 +43,12 @@ def decide(command: EraseContact, profile: Profile, streams: tuple[ErasedStream,
     contacts = tuple(member.id for member in profile.members)
     return Plan(
         contacts={contact: ContactErased(erasure_id=command.erasure_id, reason=command.reason) for contact in contacts},
-        certificate=ErasureCompleted(contact_id=root.id, contacts=contacts, reason=command.reason, streams=streams),
+        certificate=ErasureCompleted(
+            contact_id=root.id,
+            contacts=contacts,
+            reason=command.reason,
+            streams=streams,
+            # In an order that says nothing.
+            marks=tuple(sorted(marks)),
+        ),
     )

@@ -36,3 +36,6 @@ class ErasureCompleted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     contacts: tuple[UUID, ...]
     reason: ErasureReason
     streams: tuple[ErasedStream, ...]
+    #: Keyed digests of all that they were ever known by (`erasure/marks.py`): so are messages found that nobody could
+    #: place, which are kept outside the log. In no answer and no message.
+    marks: tuple[bytes, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from contacts.erasure import state
 from contacts.erasure.commands import EraseContact
 from contacts.erasure.decider import Plan, decide
 from contacts.erasure.events import ErasedStream
+from contacts.erasure.marks import Marks
 from contacts.erasure.state import CATEGORY, Erasure
 from contacts.execution import ATTEMPTS_MAX, EPOCH, Request, kept_with_key, recalled
 from contacts.facts import CATEGORIES as FACTS
@@ -47,6 +48,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     replayed: bool = False
 
 
+class KnownBy:
+    """What the contacts of a profile were ever known by."""
+
+    def __init__(self) -> None:
+        #: Widest ones of addresses.
+        self.digests: set[Digest] = set()
+        self.marks: set[bytes] = set()
+
+
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one attempt decides on, and what it decided."""
 
@@ -64,6 +74,7 @@ class ErasureHandler:
         self._components = components
         self._facts = facts
         self._keys = keys
+        self._marks = Marks(store.keyring.hmac)
 
     async def execute(
         self,
@@ -125,20 +136,20 @@ class ErasureHandler:
         profile = Profile(met.state, met.others)
         if not profile.root.exists or profile.root.erased_by is not None:
             return Situation(profile=profile, proven=[], plan=decide(command, profile, ()))
-        proven = await self._proven(workspace_id, profile)
+        known_by = KnownBy()
+        for member in profile.members:
+            await self._gather(known_by, workspace_id, member.id)
+        proven = await self._proven(workspace_id, known_by.digests)
         streams = [Stream(workspace_id, category, member.id) for member in profile.members for category in OF_CONTACTS]
         streams += [Stream(workspace_id, PROOF_OF[category], facts.id) for category, facts in proven]
         erased = tuple(
             ErasedStream(category=stream.category, stream_id=stream.id, **msgspec.structs.asdict(span))
             for stream, span in (await find_spans(self._store, streams)).items()
         )
-        return Situation(profile=profile, proven=proven, plan=decide(command, profile, erased))
+        return Situation(profile=profile, proven=proven, plan=decide(command, profile, erased, known_by.marks))
 
-    async def _proven(self, workspace_id: UUID, profile: Profile) -> list[tuple[str, Any]]:
-        """Facts with readable proof about any address that one of the contacts ever had."""
-        digests: set[Digest] = set()
-        for member in profile.members:
-            digests |= await self._digests(workspace_id, member.id)
+    async def _proven(self, workspace_id: UUID, digests: Iterable[Digest]) -> list[tuple[str, Any]]:
+        """Facts with readable proof about any of the addresses."""
         ids = sorted(address_id(workspace_id, digest) for digest in digests)
         wanted = [(category, id_) for category in FACTS for id_ in ids]
         states = await asyncio.gather(*(self._facts.load(category, workspace_id, id_) for category, id_ in wanted))
@@ -148,14 +159,13 @@ class ErasureHandler:
             if facts.proofs > facts.destroyed
         ]
 
-    async def _digests(self, workspace_id: UUID, contact_id: UUID) -> set[Digest]:
-        digests: set[Digest] = set()
+    async def _gather(self, known_by: KnownBy, workspace_id: UUID, contact_id: UUID) -> None:
         contact = initial_contact(contact_id)
         for recorded in await self._store.read_stream(Stream(workspace_id, CONTACT, contact_id)):
             before, contact = contact, fold(contact, recorded)
-            if _reached_by(contact) != _reached_by(before):
-                digests.update(address.widest for address in all_addresses(contact, self._keys))
-        return digests
+            if _known_by(contact) != _known_by(before):
+                known_by.digests.update(address.widest for address in all_addresses(contact, self._keys))
+                known_by.marks.update(self._marks.of_contact(contact))
 
     async def _append(self, command: EraseContact, request: Request, situation: Situation) -> Outcome:
         plan, workspace_id = situation.plan, command.workspace_id
@@ -194,8 +204,8 @@ class ErasureHandler:
         return Outcome(erasure=await self.get(workspace_id, erasure_id), appended=appended, replayed=True)
 
 
-def _reached_by(contact: Contact) -> tuple[Any, ...]:
-    return contact.email, contact.phone, contact.channels
+def _known_by(contact: Contact) -> tuple[Any, ...]:
+    return contact.external_id, contact.messaging_id, contact.email, contact.phone, contact.channels
 
 
 def _write(command: EraseContact, request: Request, situation: Situation) -> Write:

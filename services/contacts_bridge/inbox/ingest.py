@@ -18,6 +18,7 @@ from contacts.errors import InvalidInput
 from contacts_bridge.broker import Broker
 from contacts_bridge.definitions import (
     ACK_WAIT_S,
+    DEAD_DAYS,
     HELD,
     HELD_PREFIX,
     INBOX,
@@ -35,6 +36,7 @@ from contacts_bridge.errors import BridgeError, BrokerRefusal
 from contacts_bridge.inbox.letters import original, put_aside
 from contacts_bridge.inbox.message import Raw
 from contacts_bridge.inbox.metrics import InboxFigures
+from contacts_bridge.inbox.named import delete_for_good
 from contacts_bridge.inbox.pull import Pull
 from contacts_bridge.inbox.recorder import Outcome, Recorder
 from eventstore.appender import lost, not_now
@@ -66,7 +68,7 @@ class Ingest:
     def __init__(
         self, recorder: Recorder, *, nats_url: str, figures: InboxFigures, replicas: int = 1,
         batch_max: int = BATCH_MAX, match_first_s: float = MATCH_FIRST_S, max_bytes: int | None = None,
-        ack_wait_s: float = ACK_WAIT_S,
+        ack_wait_s: float = ACK_WAIT_S, dead_days: int = DEAD_DAYS,
     ) -> None:  # fmt: skip
         self._recorder = recorder
         self._nats_url = nats_url
@@ -74,7 +76,11 @@ class Ingest:
         self._batch_max = batch_max
         self._match_first_s = match_first_s
         sizes = {} if max_bytes is None else {"max_bytes": max_bytes}
-        self._streams = [make(replicas=replicas, **sizes) for make in (inbox_stream, dead_stream, held_stream)]
+        self._streams = (
+            inbox_stream(replicas=replicas, **sizes),
+            dead_stream(replicas=replicas, days=dead_days, **sizes),
+            held_stream(replicas=replicas, **sizes),
+        )
         self._consumers = (ingest_consumer(ack_wait_s=ack_wait_s), matching_consumer(ack_wait_s=ack_wait_s))
         self._backoff = Backoff()
 
@@ -137,6 +143,9 @@ class Ingest:
             else:
                 done.append((raw, outcome))
         done = await self._put_aside(pull, done)
+        if waiting:
+            # An acknowledged message leaves its bytes in the file for as long as others in it wait.
+            await asyncio.gather(*(delete_for_good(pull.broker, stream, raw.place[1]) for raw, _ in done))
         await self._acknowledge(pull, [raw.reply for raw, _ in done])
         self._figures.settled([outcome for _, outcome in done], time.perf_counter() - started)
 

@@ -16,7 +16,8 @@ from uuid import UUID
 
 import msgspec
 
-from contacts_bridge.broker import Broker, raise_refusal
+from contacts_bridge.broker import WRONG_LAST_SEQUENCE, Broker, raise_refusal
+from contacts_bridge.errors import BrokerRefusal
 from contacts_bridge.inbox.message import Raw, headers_of
 from servicekit.dead_letters import AT as LETTER_AT
 from servicekit.dead_letters import ATTEMPTS, BYTES, HEADERS, ID, REASON, SUBJECT, Reason
@@ -27,6 +28,7 @@ NOBODY: Final = "unknown"
 HEADERS_BYTES: Final = 32 * 1024
 REASON_BYTES_MAX: Final = 8 * 1024
 ID_BYTES: Final = 6
+NOT_YET_THERE: Final = "Nats-Expected-Last-Subject-Sequence"
 
 
 def workspace_of(subject: bytes) -> UUID | None:
@@ -58,11 +60,17 @@ async def put_aside(broker: Broker, prefix: str, raw: Raw, reason: Reason) -> No
         REASON: _encoded(reason),
         ATTEMPTS: str(attempts),
         LETTER_AT: datetime.now(UTC).isoformat(),
+        # One that is there already is not replaced: what is replaced leaves its bytes in the file.
+        NOT_YET_THERE: "0",
         **({BYTES: str(len(raw.data))} if len(data) < len(raw.data) else {}),
     }
     subject = f"{prefix}.{workspace_of(raw.subject) or NOBODY}.{id_}"
     answer = await broker.request(subject, data, headers=headers)
-    raise_refusal(msgspec.json.decode(answer.data))
+    try:
+        raise_refusal(msgspec.json.decode(answer.data))
+    except BrokerRefusal as refusal:
+        if refusal.code != WRONG_LAST_SEQUENCE:
+            raise
 
 
 def _encoded(reason: Reason) -> str:

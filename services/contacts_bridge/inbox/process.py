@@ -20,6 +20,7 @@ from contacts.contact.handler import ContactHandler
 from contacts.contact.queries import ContactQueries
 from contacts.facts import Facts
 from contacts.workspace.directory import Workspaces
+from contacts_bridge.inbox.erasing import Erasing
 from contacts_bridge.inbox.ingest import Ingest
 from contacts_bridge.inbox.recorder import Recorder
 from contacts_bridge.opening import open_patiently
@@ -41,9 +42,19 @@ CLOSE_TIMEOUT_S: Final = 2.0
 async def run_inbox(settings: Settings, figures: InboxFigures) -> NoReturn:
     """Until cancelled."""
     async with open_recorder(settings) as recorder:
-        ingest = Ingest(recorder, nats_url=settings.nats_url, figures=figures, replicas=settings.nats_replicas)
+        ingest = Ingest(
+            recorder, nats_url=settings.nats_url, figures=figures, replicas=settings.nats_replicas,
+            dead_days=settings.dead_letter_days,
+        )  # fmt: skip
         await ingest.run()
     raise AssertionError("ingest ends by cancelling only")
+
+
+async def run_erasing(settings: Settings, store: EventStore) -> NoReturn:
+    """Until cancelled."""
+    await Erasing(
+        store, nats_url=settings.nats_url, replicas=settings.nats_replicas, dead_days=settings.dead_letter_days
+    ).run()
 
 
 async def _close(store: EventStore) -> None:

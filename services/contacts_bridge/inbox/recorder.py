@@ -17,7 +17,7 @@ from contacts.activity.data import fault_of
 from contacts.activity.input import ActivityInput, record_activity
 from contacts.contact.commands import EditContact, UpsertContact, UpsertKind
 from contacts.contact.input import ContactInput, NewContactInput, edit_contact, upsert_contact
-from contacts.errors import ContactUnknown, InvalidField, InvalidInput, Refusal, WorkspaceNotFound
+from contacts.errors import ContactIsErased, ContactUnknown, InvalidField, InvalidInput, Refusal, WorkspaceNotFound
 from contacts_bridge.inbox.message import Inbound, Raw, read
 from eventstore.envelope import Metadata
 from servicekit.dead_letters import Fault, Reason
@@ -150,6 +150,9 @@ def _command(sent: ActivityInput, workspace: Workspace, now: datetime) -> Record
 
 def _refused(refusal: Refusal | None, *, holds: bool) -> Outcome:
     assert refusal is not None, "what is refused has a reason"
+    if isinstance(refusal, ContactIsErased):
+        # Nothing of them is kept, and no letter either; an objection is in the ledger by now.
+        return Outcome("dropped")
     return Outcome("held" if holds and isinstance(refusal, ContactUnknown) else "dead", reason_of(refusal))
 
 

@@ -17,6 +17,8 @@ INBOX: Final = "ROLLBOOK_INBOX"
 DEAD: Final = "ROLLBOOK_DEAD"
 HELD: Final = "ROLLBOOK_HELD"
 STREAMS: Final = (EVENTS, SEGMENTS, INBOX, DEAD, HELD)
+#: The bridge's own consumer of erasures.
+ERASING: Final = "rollbook_erasing"
 #: Has every permission, to look after streams; what `stack.json` holds.
 OPERATOR: Final = "rollbook"
 
@@ -54,10 +56,11 @@ BRIDGE: Final = User(
         "rollbook.dead.v1.>",
         "rollbook.held.v1.>",
         "$JS.API.INFO",
-        # Made and brought up to date, never deleted, purged or restored.
+        # Made and brought up to date, never deleted, purged or restored; single letters are.
         *(f"$JS.API.STREAM.{verb}.{name}" for name in STREAMS for verb in ("INFO", "CREATE", "UPDATE", "MSG.GET")),
         *(f"$JS.API.DIRECT.GET.{name}{rest}" for name in STREAMS for rest in ("", ".>")),
-        f"$JS.API.STREAM.MSG.DELETE.{DEAD}",
+        *(f"$JS.API.STREAM.MSG.DELETE.{name}" for name in (DEAD, HELD)),
+        *(f"$JS.API.CONSUMER.{verb}.{EVENTS}.{ERASING}" for verb in ("CREATE", "INFO", "MSG.NEXT")),
         *(
             f"$JS.API.CONSUMER.{verb}.{name}{rest}"
             for name in (INBOX, DEAD, HELD)
@@ -69,6 +72,7 @@ BRIDGE: Final = User(
                 ("DELETE", ".*"),
             )
         ),
+        f"$JS.ACK.{EVENTS}.{ERASING}.>",
         f"$JS.ACK.{INBOX}.>",
         f"$JS.ACK.{DEAD}.>",
         f"$JS.ACK.{HELD}.>",
