@@ -2,8 +2,9 @@
 
 Two projector processes share a read model that counts how often each event was applied, while writers append: at once,
 after a delay inside their transaction, or not at all because they roll back. Round by round a projector is killed or
-stopped past its lease, leases are stolen, sessions ended, and PostgreSQL killed. At every moment the rows must be
-exactly those of the events up to the checkpoints; at the end each event was applied once.
+stopped past its lease, leases are stolen, also by a newcomer who goes on with them at once, sessions ended, and
+PostgreSQL killed. At every moment the rows must be exactly those of the events up to the checkpoints; at the end each
+event was applied once.
 
 Planted bugs: a checkpoint moved without comparing position and fence, and one committed apart from its rows. Full
 figure: `ROLLBOOK_CHAOS=full`, 1,000 rounds.
@@ -19,8 +20,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -43,6 +45,8 @@ from tests.support.sample import CODEC, Counted, Noted, keyring, stream_of, writ
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0 if FULL else 300)]
+
+Fault: TypeAlias = Callable[[], Awaitable[None]]
 
 ROUNDS = figure(30, 1_000)
 PLANTED_ROUNDS_MAX = 60
@@ -103,19 +107,23 @@ class Rig:
         program = [sys.executable, "-m", "tests.chaos.support.projecting", self._database]
         return subprocess.Popen([*program, self._bug] if self._bug else program, stdout=subprocess.DEVNULL, text=True)
 
-    async def round(self) -> None:
-        faults = (self._kill, self._kill, self._stop_for_a_while, self._steal, self._steal, self._end_sessions)
-        fault = self._random.choice(faults)
-        if self._random.random() < 0.12:
-            fault = self._kill_postgres
+    async def round(self, fault: Fault | None = None) -> None:
+        """One fault, of its own choice if none is given, and a look at the rows after it."""
+        fault = fault or self._any_fault()
         before = await self._progress()
         await until(
             lambda: self._moved_on(before), timeout_s=CAUGHT_UP_WITHIN_S, what="the projectors move on after a fault"
         )
         await asyncio.sleep(self._random.uniform(0, 0.05))
         await fault()
-        self.counts[fault.__name__.strip("_").replace("_", " ")] += 1
+        self.counts[getattr(fault, "__name__", "").strip("_").replace("_", " ")] += 1
         await self._check()
+
+    def _any_fault(self) -> Fault:
+        if self._random.random() < 0.12:
+            return self._kill_postgres
+        faults = (self._kill, self._kill, self._stop_for_a_while, self._steal, self._end_sessions, self.rob)
+        return self._random.choice(faults)
 
     async def _progress(self) -> int:
         [row] = await self._rows.fetch("SELECT sum(position) FROM projector.checkpoints")
@@ -189,8 +197,29 @@ class Rig:
         )
         return int(row[0])
 
+    async def rob(self) -> None:
+        """A third one takes what the others had, who are still at work on it; later it dies."""
+        newcomer = self._spawn()
+        try:
+            await until(
+                lambda: self._stolen_by(newcomer.pid), timeout_s=CAUGHT_UP_WITHIN_S, what="the newcomer has something"
+            )
+            before = await self._progress()
+            await until(
+                lambda: self._moved_on(before),
+                timeout_s=CAUGHT_UP_WITHIN_S,
+                what="the projectors and a newcomer move on",
+            )
+        finally:
+            newcomer.kill()
+            newcomer.wait()
+
+    async def _stolen_by(self, pid: int) -> bool:
+        await self._steal()
+        return bool(await self._owned_by(pid))
+
     async def _steal(self) -> None:
-        """The next one takes it, while the robbed one is still at work."""
+        """Whoever looks next takes it: the robbed ones, once they have noticed, or somebody else."""
         async with connected(self._database, role=None) as connection:
             await connection.execute(
                 "UPDATE projector.checkpoints SET fence = fence + 1, leased_until = NULL; NOTIFY rollbook_projector"
