@@ -32,8 +32,11 @@ from contacts.duplicate.queries import DuplicateQueries
 from contacts.duplicate.removal import Removal
 from contacts.engagement.queries import EngagementQueries
 from contacts.erasure.handler import ErasureHandler
+from contacts.execution import Together
+from contacts.facet.index import FacetIndex
 from contacts.facts import Facts
 from contacts.lists.handler import ListHandler
+from contacts.lists.joining import Joining
 from contacts.lists.members import ListMembers
 from contacts.merge.handler import MergeHandler
 from contacts.restore.handler import RestoreHandler
@@ -115,6 +118,7 @@ class Services:
     segment_queries: SegmentQueries
     filters: Filters
     explainer: Explainer
+    facets: FacetIndex
     search_queries: SearchQueries
     webhook_handler: WebhookHandler
     webhook_queries: WebhookQueries
@@ -148,15 +152,19 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await bootstrap(
                 store, workspace_handler, key=settings.bootstrap_key, workspace_id=settings.bootstrap_workspace
             )
+        facets = await stack.enter_async_context(
+            FacetIndex(pool, store, bytes_max=settings.facet_memory_mb * 1_000_000)
+        )
         queries = ContactQueries(pool, keyring.hmac("cursor", CONTACT))
         keys, facts = AddressKeys(keyring.hmac), Facts(store)
+        lists, segments = ListHandler(store), SegmentHandler(store)
+        beside = Together(DoubleOptIn(facts, keys), Joining(lists))
         contact_handler = ContactHandler(
-            store, find=_finder(queries, progress, settings.position_wait_s), beside=DoubleOptIn(facts, keys)
+            store, find=_finder(queries, progress, settings.position_wait_s), beside=beside
         )
         components = contact_handler.components
         duplicates = DuplicateQueries(pool, keyring.hmac("cursor", DUPLICATE))
         merge_handler = MergeHandler(store, components)
-        lists, segments = ListHandler(store), SegmentHandler(store)
         look_up = CaughtUpLookUp(MatchQueries(pool), progress, settings.position_wait_s)
         yield Services(
             settings=settings,
@@ -197,7 +205,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             segment_queries=SegmentQueries(pool),
             filters=Filters(segments, lists),
             explainer=Explainer(pool, store),
-            search_queries=SearchQueries(pool, keyring.hmac("cursor", "search")),
+            facets=facets,
+            search_queries=SearchQueries(pool, keyring.hmac("cursor", "search"), facets=facets),
             webhook_handler=WebhookHandler(store),
             webhook_queries=WebhookQueries(pool),
             progress=progress,

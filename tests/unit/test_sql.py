@@ -20,7 +20,11 @@ from contacts.contact.cursor import After, Total
 from contacts.contact.filtering import parse_filter
 from contacts.contact.listing import Listing
 from contacts.contact.ordering import SortField, parse_sort, parts_of
+from contacts.facet import fetching
+from contacts.facet.columns import Codes
+from contacts.facet.questions import Happened, Values
 from contacts.history.listing import PastListing
+from contacts.smartsearch.fields import FIELDS
 from contacts.webhook import deliveries
 from eventstore import builds
 from eventstore.sql import load
@@ -40,10 +44,13 @@ COMPOSED: Final = {
         "history/queries.sql:gather",
         "history/queries.sql:count",
         "history/queries.sql:sample",
-        "segment/projection.sql:recount",
-        "segment/projection.sql:unsettled",
+        "segment/filling.sql:recount",
+        "segment/filling.sql:unsettled",
         "segment/queries.sql:matching",
         "segment/queries.sql:count_matching",
+        "facet/facet.sql:contacts",
+        "facet/facet.sql:values",
+        "facet/facet.sql:events",
     )
 }
 
@@ -105,6 +112,17 @@ async def test_every_composition_of_a_list_fits_the_schema(connection: asyncpg.C
 async def test_every_composition_of_a_segment_fits_the_schema(connection: asyncpg.Connection, name: str) -> None:
     file, _, statement = name.partition(":")
     await connection.prepare(load("contacts.segment", file)[statement].format(condition="c.country = 'DE'"))
+
+
+async def test_every_column_of_the_facet_index_fits_the_schema(connection: asyncpg.Connection) -> None:
+    workspace_id = UUID(int=1)
+    columns = [Values(field, is_set) for field in FIELDS.values() for is_set in (False, True)]
+    assert not len(await fetching.fetch_contacts(connection, workspace_id, columns, None))
+    for column in columns:
+        if isinstance(fetching.new_column(column), Codes):
+            assert await fetching.fetch_values(connection, workspace_id, column, [workspace_id]) == []
+    for kind in ("message.clicked", "web.*"):
+        await fetching.fetch_events(connection, workspace_id, Happened(kind), [workspace_id], lambda _: None)
 
 
 def lists() -> Iterator[tuple[Listing, After | None]]:

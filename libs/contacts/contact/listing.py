@@ -108,7 +108,7 @@ class Listing(msgspec.Struct, frozen=True):
         """The first page where it is near the top of a long list: what a filter asks of everybody may take its time."""
         if self.also is None or not self.can_walk:
             return None
-        among = await self._among(connection)
+        among = await self.among(connection)
         if among <= GLANCE_FROM:
             return None
         walked = await self._walk(connection, None, limit, GLANCE_MAX)
@@ -127,8 +127,8 @@ class Listing(msgspec.Struct, frozen=True):
         found = await connection.fetchval(statement, self.workspace_id, *values)
         return Total(round(found / share), exact=False)
 
-    async def _among(self, connection: AnyConnection) -> int:
-        """How many contacts are looked through."""
+    async def among(self, connection: AnyConnection) -> int:
+        """How many contacts are looked through: exact and at once."""
         return await count(connection, self.workspace_id, replace(self.filter, terms=()))
 
     async def count(self, connection: AnyConnection) -> int:
@@ -158,7 +158,7 @@ class Listing(msgspec.Struct, frozen=True):
         return after.total if after is not None else None
 
     async def _estimated(self, connection: AnyConnection, density: float) -> Total:
-        among = await self._among(connection)
+        among = await self.among(connection)
         return Total(max(COUNT_MAX + 1, round(among * density)), exact=False)
 
     async def _walk(self, connection: AnyConnection, after: After | None, limit: int, at_most: int | None) -> Walked:

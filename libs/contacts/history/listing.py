@@ -38,7 +38,7 @@ class PastListing(Listing, frozen=True):
         return after.total if after is not None else None
 
     async def _estimated(self, connection: AnyConnection, density: float) -> Total:
-        sampled = await self._sampled(connection, await self._among(connection))
+        sampled = await self._sampled(connection, await self.among(connection))
         return Total(max(COUNT_MAX + 1, sampled.count), exact=False)
 
     @property

@@ -20,7 +20,7 @@ _SIGNS: Final = {"eq": "=", "ne": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte"
 def compile_activity(leaf: ActivityLeaf, placing: Placing) -> str:
     count = leaf.count
     if placing.workspace is not None:
-        source = f"{placing.whose} AS whose {placing.everything()} AND {_wanted(leaf, placing)}"
+        source = f"{placing.whose} AS whose {placing.everything()} AND {meant(leaf, placing)}"
         held = _is_counted("count(*)", count, placing)
         return _of_everybody(
             source, held, lambda: _counted_of_one(leaf, placing), placing, holds_of_none=is_wanted(0, count)
@@ -47,10 +47,11 @@ def _of_everybody(source: str, held: str, of_one: Callable[[], str], placing: Pl
 def _source(leaf: ActivityLeaf, whose: str, placing: Placing) -> str:
     """FROM and WHERE of the activities that are meant."""
     category = placing.add(FAMILIES[leaf.kind.partition(".")[0]].category, "text")
-    return f"{placing.activity(whose)} AND a.category = {category} AND {_wanted(leaf, placing)}"
+    return f"{placing.activity(whose)} AND a.category = {category} AND {meant(leaf, placing)}"
 
 
-def _wanted(leaf: ActivityLeaf, placing: Placing) -> str:
+def meant(leaf: ActivityLeaf, placing: Placing) -> str:
+    """Which activities are counted, as a condition on `a`."""
     conditions = [_of_kind(leaf.kind, placing)]
     if leaf.window is not None:
         now = placing.moment.now

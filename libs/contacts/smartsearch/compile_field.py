@@ -46,7 +46,7 @@ def _placed(field: Field, condition: str, placing: Placing) -> str:
 
 def _compared(field: Field, op: Op, value: Value, zone: str, placing: Placing) -> str:
     if field.type in SETS:
-        return compare_set(_set(field, placing), op, value, placing, json=bool(field.path), ids=field.type == "ids")
+        return compare_set(set_of(field, placing), op, value, placing, json=bool(field.path), ids=field.type == "ids")
     if op == "eq" and field.column == "attributes" and not isinstance(value, Range | timedelta | UUID):
         # What has an index and statistics of its own.
         return f"c.attributes @> {placing.add(_json({field.path[0]: value}).decode(), 'jsonb')}"
@@ -85,7 +85,8 @@ def _folded(field: Field, placing: Placing) -> str:
     return f"lower({expression})" if field.type == "code" else expression
 
 
-def _set(field: Field, placing: Placing) -> str:
+def set_of(field: Field, placing: Placing) -> str:
+    """The values of a field that holds several: an array, or a list in JSON."""
     if field.path:
         json = f"(c.{field.column} #> {placing.path(field.path)})"
         return f"COALESCE({json}, '[]')" if never_unset(field) else json
@@ -95,10 +96,10 @@ def _set(field: Field, placing: Placing) -> str:
 
 def _present(field: Field, placing: Placing) -> str:
     if field.type in SETS:
-        return f"{_set(field, placing)} IS NOT NULL"
+        return f"{set_of(field, placing)} IS NOT NULL"
     return f"({expression_of(field, placing)}) IS NOT NULL"
 
 
 def _filled(field: Field, placing: Placing) -> str:
-    values = _set(field, placing)
+    values = set_of(field, placing)
     return f"jsonb_array_length({values}) > 0" if field.path else f"cardinality({values}) > 0"

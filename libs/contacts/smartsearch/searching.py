@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -24,6 +24,10 @@ from contacts.smartsearch.moment import Moment
 from contacts.smartsearch.nodes import Node
 from contacts.smartsearch.ordering import parse_any_sort
 from contacts.smartsearch.refusals import SearchTooSlow
+
+if TYPE_CHECKING:
+    from contacts.facet.index import FacetIndex
+    from eventstore.sql import AnyConnection
 
 LIMIT_MAX: Final = 1_000
 #: Seconds after which an answer is given up.
@@ -82,8 +86,12 @@ class Page(msgspec.Struct, frozen=True):
 class SearchQueries:
     """Safe to use concurrently. `pool` has sessions of rollbook_reader; `cursor_key` is as `Cursors` wants it."""
 
-    def __init__(self, pool: asyncpg.Pool, cursor_key: bytes, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, cursor_key: bytes, *, facets: FacetIndex | None = None, timeout_s: float = TIMEOUT_S
+    ) -> None:  # fmt: skip
+        """Without `facets` all counts are SQL's."""
         self._pool = pool
+        self._facets = facets
         self._cursors = Cursors(cursor_key)
         self._timeout_s = timeout_s
         # Sets of contacts are hashed in memory or not at all.
@@ -109,8 +117,13 @@ class SearchQueries:
             async with reading(self._pool, workspace_id) as connection:
                 await connection.execute(self._limits)
                 found, counted = await listing.page(connection, after, limit + 1)
-                if total == "exact" and not counted.exact:
+                to_count = total == "exact" and not counted.exact
+                shown = await self._shown(connection, search, listing) if to_count else None
+                if to_count and shown is None:
                     counted = Total(await listing.count(connection), exact=True)
+            if shown is not None:
+                # After the transaction: whoever holds a connection must not wait for a second one.
+                counted = Total(await self._counted(workspace_id, search, shown), exact=True)
         except asyncpg.QueryCanceledError:
             raise SearchTooSlow(self._timeout_s) from None
         next_cursor = None
@@ -125,6 +138,41 @@ class SearchQueries:
             search.moment.now,
             search.moment.position,
         )
+
+    async def count(self, workspace_id: UUID, search: Search) -> int:
+        """How many there are, exactly. Raises SearchTooSlow."""
+        try:
+            async with reading(self._pool, workspace_id) as connection:
+                await connection.execute(self._limits)
+                listing = search.listing(workspace_id)
+                shown = await self._shown(connection, search, listing)
+                if shown is None:
+                    return await listing.count(connection)
+            return await self._counted(workspace_id, search, shown)
+        except asyncpg.QueryCanceledError:
+            raise SearchTooSlow(self._timeout_s) from None
+
+    async def _shown(self, connection: AnyConnection, search: Search, listing: Listing) -> int | None:
+        """The position up to which a snapshot shows contacts, where they are so many that the index should count."""
+        facets = self._facets
+        if facets is None or search.moment.position is not None:
+            return None
+        if await listing.among(connection) < facets.contacts_min:
+            return None
+        return await facets.position(connection, listing.workspace_id)
+
+    async def _counted(self, workspace_id: UUID, search: Search, shown: int) -> int:
+        """At the position `shown` or a later one."""
+        assert self._facets is not None
+        counted = await self._facets.count(
+            workspace_id, search.filter, search.node, moment=search.moment, definitions=search.definitions,
+            at_least=shown,
+        )  # fmt: skip
+        if counted is not None:
+            return counted
+        async with reading(self._pool, workspace_id) as connection:
+            await connection.execute(self._limits)
+            return await search.listing(workspace_id).count(connection)
 
 
 def _pinned(moment: Moment, after: After) -> Moment:
