@@ -118,6 +118,23 @@ class Beside(Protocol[C_contra, S_contra]):
 NOTHING_BESIDE: Final = Besides()
 
 
+class Together(Generic[C_contra, S_contra]):
+    """What several of them cause."""
+
+    def __init__(self, *besides: Beside[C_contra, S_contra]) -> None:
+        self._besides = besides
+
+    async def __call__(self, command: C_contra, before: S_contra, events: Sequence[Any], *, fresh: bool) -> Besides:
+        """Raises what any of them raises."""
+        caused = [await beside(command, before, events, fresh=fresh) for beside in self._besides]
+        if all(each is NOTHING_BESIDE for each in caused):
+            return NOTHING_BESIDE
+        return Besides(
+            streams=tuple(write for each in caused for write in each.streams),
+            suppressions=tuple(suppression for each in caused for suppression in each.suppressions),
+        )
+
+
 class Execution(Generic[C, S]):
     """Executes commands of one category. Safe to use concurrently."""
 

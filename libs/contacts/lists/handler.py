@@ -54,6 +54,20 @@ class ListHandler:
             raise ListNotFound(list_id)
         return list_
 
+    async def look_at(
+        self, workspace_id: UUID, list_ids: Iterable[UUID], *, fresh: bool
+    ) -> dict[UUID, tuple[ContactList, int]]:
+        """Each with its version, as it was a moment ago unless `fresh`; none is told to be missing or archived that is
+        not so now."""
+        found: dict[UUID, tuple[ContactList, int]] = {}
+        for list_id in dict.fromkeys(list_ids):
+            stream = Stream(workspace_id, CATEGORY, list_id)
+            list_, version = await self._execution.load(stream, fresh=fresh)
+            if not fresh and (list_.archived or not list_.exists):
+                list_, version = await self._execution.load(stream, fresh=True)
+            found[list_id] = list_, version
+        return found
+
     async def require_open(self, workspace_id: UUID, list_ids: Iterable[UUID]) -> None:
         """Raises ListNotFound, ListIsArchived for the first that takes no members."""
         for list_id in list_ids:

@@ -219,7 +219,6 @@ async def remove_members(call: Call[ListPath, Nothing, MembersInput]) -> Answer:
 async def join_list(call: Call[ContactListPath, Nothing, Nothing]) -> Answer:
     """Add a contact to a list. One that is on it already stays as it is."""
     workspace_id, path = call.caller.workspace_id, call.path
-    await call.services.list_handler.require_open(workspace_id, [path.list_id])
     command = AddContactToLists(workspace_id=workspace_id, contact_id=path.contact_id, lists=(path.list_id,))
     return await changed(call, command)
 

@@ -18,7 +18,10 @@ from contacts.catalog import CODEC
 from contacts.consent.double_opt_in import DoubleOptIn
 from contacts.contact.handler import ContactHandler
 from contacts.contact.queries import ContactQueries
+from contacts.execution import Together
 from contacts.facts import Facts
+from contacts.lists.handler import ListHandler
+from contacts.lists.joining import Joining
 from contacts.workspace.directory import Workspaces
 from contacts_bridge.inbox.erasing import Erasing
 from contacts_bridge.inbox.ingest import Ingest
@@ -84,7 +87,8 @@ async def open_recorder(settings: Settings) -> AsyncIterator[Recorder]:
             return found[0] if found else None
 
         facts = Facts(store)
-        contacts = ContactHandler(store, find=find, beside=DoubleOptIn(facts, AddressKeys(store.keyring.hmac)))
+        opt_in = DoubleOptIn(facts, AddressKeys(store.keyring.hmac))
+        contacts = ContactHandler(store, find=find, beside=Together(opt_in, Joining(ListHandler(store))))
         look_up = CaughtUpLookUp(MatchQueries(pool), progress, settings.position_wait_s)
         activity = ActivityHandler(
             store,

@@ -158,6 +158,10 @@ async def test_it_refuses_as_http_does(caller: Caller) -> None:
     assert reply.headers["Content-Type"] == "application/problem+json"
     wrong = await caller.ask("contacts.create", {"email": "x", "nickname": "y"})
     assert msgspec.json.decode(wrong.data)["errors"] == [{"detail": "unknown field", "pointer": "/nickname"}]
+    nowhere = await caller.ask("contacts.create", {"email": "a@example.com", "lists": [str(UUID(int=7))]})
+    (fault,) = msgspec.json.decode(nowhere.data)["errors"]
+    assert fault["pointer"] == "/lists/0"
+    assert fault["detail"].startswith(f"is no list: {UUID(int=7)}; expected")
 
 
 async def test_an_idempotency_key_means_the_same_request_whichever_way_it_came(caller: Caller) -> None:

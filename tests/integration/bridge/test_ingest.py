@@ -66,6 +66,16 @@ async def test_contacts_are_upserted_and_what_they_do_in_the_same_batch_finds_th
     assert inbox.figures.counts == {"recorded": 2, "duplicate": 1}
 
 
+async def test_an_upsert_onto_a_list_that_does_not_exist_is_put_aside(inbox: InboxRig) -> None:
+    await inbox.begin()
+    await inbox.start()
+    await inbox.send(plain("u-1", "contact.upsert", contact={"external_id": "x"}, data={"lists": [str(UUID(int=7))]}))
+    await inbox.empty()
+    (letter,) = await inbox.letters()
+    (fault,) = letter.reason.errors
+    assert (fault.pointer, fault.reason) == ("/lists/0", f"is no list: {UUID(int=7)}")
+
+
 async def test_poison_is_put_aside_with_its_reason_and_stops_nobody(inbox: InboxRig) -> None:
     await inbox.begin()
     await inbox.create(external_id="c-0")
