@@ -10,8 +10,9 @@ import structlog
 
 from contacts.catalog import CODEC, PROJECTIONS
 from contacts.segment.clock import SegmentClock
+from contacts.segment.filler import SegmentFiller
 from contacts.segment.projection import SegmentProjection
-from contacts_projector import retention
+from contacts_projector import retention, snapshots
 from contacts_projector.metrics import Figures
 from eventstore import builds, status
 from eventstore.cipher import Keyring
@@ -69,8 +70,14 @@ async def _run(settings: Settings) -> None:
             SegmentProjection(),
             on_trouble=lambda reason: log.warning("the clock of the segments stands still", reason=reason),
         ).run(),
+        SegmentFiller(
+            connector(settings.database_url, role=ROLE, application_name="rollbook segment filler"),
+            SegmentProjection(),
+            on_trouble=lambda reason: log.warning("the filling of the segments stands still", reason=reason),
+        ).run(),
         status.watch(connect_, figures.status),
         retention.keep(settings, _keyring(settings), connect_),
+        snapshots.keep(settings, _keyring(settings)),
         *(_keep_rebuilt(settings, store, connect_, projection, figures) for projection in PROJECTIONS),
     ]
     try:

@@ -18,14 +18,15 @@ import pytest
 
 from contacts.catalog import CODEC, PROJECTIONS
 from contacts.contact.commands import CreateContact, DeleteContact, Details
-from contacts.contact.events import ContactCreated
+from contacts.contact.events import ContactCreated, ContactEvent, ContactTagged
 from contacts.contact.handler import ContactHandler
-from contacts.values import Email
+from contacts.values import Email, Tag
 from contacts.workspace.bootstrap import bootstrap
 from contacts.workspace.commands import ChangeSettings
 from contacts.workspace.directory import Workspaces
 from contacts.workspace.events import WorkspaceSettingsChanged
 from contacts.workspace.handler import WorkspaceHandler
+from eventstore.aggregate import SNAPSHOT_EVERY
 from eventstore.envelope import Metadata, Stream, StreamWrite, Write, new_id
 from eventstore.store import EventStore
 from rollbook.embedded.process import free_port
@@ -66,12 +67,12 @@ def get(port: int, path: str) -> tuple[int, str]:
         return 0, ""
 
 
-def created() -> Write:
+def created(*more: ContactEvent) -> Write:
     contact_id, workspace_id = new_id(), new_id()
     part = StreamWrite(
         stream=Stream(workspace_id, "contact", contact_id),
         expected_version=0,
-        events=(ContactCreated(source="api", first_name="Zoë"),),
+        events=(ContactCreated(source="api", first_name="Zoë"), *more),
         subject_id=contact_id,
         new_subject=True,
     )
@@ -120,6 +121,24 @@ async def test_it_erases_who_was_deleted_longer_ago_than_the_workspace_wants(
         await until(lambda: _is_erased(contacts, new), timeout_s=20)
         await until(lambda: _counts(port, "rollbook_retention_erased_total 1.0"))
     finally:
+        await store.close()
+
+
+async def test_it_keeps_snapshots_of_contacts_with_long_histories(
+    database: str, projector: subprocess.Popen[bytes]
+) -> None:
+    """It follows the log from where it begins, so that only what is written later tells."""
+    store = await EventStore.open(database, codec=CODEC, keyring=keyring())
+    connection = await asyncpg.connect(database)
+
+    async def grown_and_kept() -> bool:
+        await store.append_bulk([created(*[ContactTagged(tags=(Tag("a"),))] * SNAPSHOT_EVERY)])
+        return await connection.fetchval("SELECT count(*) FROM log.snapshots WHERE subject_id = stream_id") > 0
+
+    try:
+        await until(grown_and_kept, timeout_s=20)
+    finally:
+        await connection.close()
         await store.close()
 
 

@@ -44,4 +44,4 @@ def folded() -> list[bytes]:
 
 def test_a_changed_fold_has_a_snapshot_schema_of_its_own() -> None:
     digest = sha256(repr((shape(inspect.type_info(Contact)), folded())).encode()).hexdigest()[:16]
-    assert KNOWN == {SNAPSHOT_SCHEMA: digest}, "raise SNAPSHOT_SCHEMA by one, and put it with this digest here"
+    assert {SNAPSHOT_SCHEMA: digest} == KNOWN, "raise SNAPSHOT_SCHEMA by one, and put it with this digest here"
