@@ -36,6 +36,9 @@ BATCH_TARGET_S: Final = 1.0
 # last batch took before it looks again: a busy log is followed in fewer, fuller batches, a quiet one at once.
 BUSY_EVENTS: Final = 10
 REST_MAX_S: Final = 0.2
+# Nobody looks at once at a read model that stands back. Where something is written all the time, it takes a batch for
+# several events instead of one for each, and leaves the machine to the others.
+PAUSE_S: Final = 0.05
 
 
 class ProjectorObserver(Protocol):
@@ -131,8 +134,10 @@ class UnitRunner:
                     # More is there for certain: read and decode it while PostgreSQL writes this.
                     ahead = asyncio.create_task(self._reader.read(read.batch.last, self._size.limit))
                 seconds = await self._apply(applier, read)
-                if ahead is None and len(read.batch.events) >= BUSY_EVENTS:
-                    await asyncio.sleep(min(seconds, REST_MAX_S))
+                if ahead is None:
+                    await self._rest(len(read.batch.events), seconds)
+                    if self._signal.ends_at(applier.position):
+                        await self._idle(connection, applier.position)
         finally:
             if ahead is not None:
                 ahead.cancel()
@@ -163,6 +168,13 @@ class UnitRunner:
         if applied.failures:
             self._observer.parked(unit, applied.failures)
         return seconds
+
+    async def _rest(self, events: int, seconds: float) -> None:
+        """After a batch at the head that held so many events and took so long."""
+        pause_s = PAUSE_S if self._projection.stands_back_s else 0.0
+        if events >= BUSY_EVENTS:
+            pause_s = max(pause_s, min(seconds, REST_MAX_S))
+        await asyncio.sleep(pause_s)
 
     async def _idle(self, connection: Connection, position: int) -> None:
         now = time.monotonic()

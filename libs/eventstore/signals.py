@@ -31,6 +31,10 @@ class LaneSignal:
         self._again_s = AGAIN_FIRST_S
         self._told.set()
 
+    def ends_at(self, position: int) -> bool:
+        """Whether this is what was announced last, so that a look after it would most likely be in vain."""
+        return self._position == position
+
     async def wait(self, after: int, timeout_s: float) -> None:
         """Returns when the lane is said to have passed `after`, or after `timeout_s`.
 

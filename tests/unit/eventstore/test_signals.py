@@ -32,6 +32,12 @@ async def test_what_was_announced_and_not_found_is_looked_for_again_long_before_
         await signal.wait(7, POLL_S)
 
 
+def test_who_is_where_the_lane_was_said_to_end_need_not_look() -> None:
+    signal = LaneSignal(0)
+    signal.tell(8)
+    assert [signal.ends_at(position) for position in (7, 8, 9)] == [False, True, False]
+
+
 async def test_a_false_announcement_costs_few_looks() -> None:
     signal = LaneSignal(0)
     signal.tell(2**63)
