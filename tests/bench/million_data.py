@@ -29,6 +29,7 @@ from contacts.workspace.handler import WorkspaceHandler
 from eventstore import builds
 from eventstore.cipher import Keyring
 from eventstore.migrate import migrate_async
+from eventstore.projection import Projection
 from eventstore.rebuild import Rebuild
 from eventstore.store import EventStore
 from rollbook.embedded.postgres import Postgres
@@ -114,9 +115,15 @@ class Built(msgspec.Struct):
 
 async def _build_all(dsn: str) -> None:
     """The read models that are not there yet, each by a rebuild in a process of its own."""
-    missing = [projection.name for projection in PROJECTIONS if not await _is_built(dsn, projection.name)]
+    missing = [projection.name for projection in PROJECTIONS if not await _is_built(dsn, projection)]
     if not missing:
         return
+    connection = await asyncpg.connect(dsn)
+    try:
+        # Of two builds that make it at the same time one fails.
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public")
+    finally:
+        await connection.close()
     built: list[Built] = []
 
     async def work(waiting: list[str]) -> None:
@@ -139,10 +146,11 @@ async def _build_all(dsn: str) -> None:
     print_table(title, ["read model", "time", "events", "size"], rows)
 
 
-async def _is_built(dsn: str, name: str) -> bool:
+async def _is_built(dsn: str, projection: Projection) -> bool:
     connection = await asyncpg.connect(dsn)
     try:
-        return await builds.find(connection, name, "live") is not None
+        live = await builds.find(connection, projection.name, "live")
+        return live is not None and live.code_version >= projection.version
     finally:
         await connection.close()
 

@@ -18,7 +18,7 @@ from contacts.catalog import CODEC
 from contacts.engagement.projection import EngagementProjection
 from contacts.history.projection import HistoryProjection
 from contacts.lists.handler import ListHandler
-from contacts.segment import membership
+from contacts.segment import filling, membership
 from contacts.segment.explaining import Explainer
 from contacts.segment.filters import Filters
 from contacts.segment.handler import SegmentHandler
@@ -36,8 +36,21 @@ from tests.support.report import Report
 
 HISTORIES: Final = figure(24, 3_000)
 STEPS: Final = 40
+#: From how many contacts on a workspace is filled bit by bit.
+LARGE: Final = (0, 0, 3, 5_000)
 BESIDE: Final = "rm_segment_beside"
-TABLES: Final = ("segment", "segment_count", "definition", "scope", "membership", "watch", "change")
+TABLES: Final = ("segment", "segment_count", "definition", "scope", "membership", "watch", "filled_early")
+#: Who entered and left, whether it was told apart or not.
+CHANGES: Final = """
+SELECT lane, at, position, segment_id, contact_id, entered, cause, event_id
+FROM {schema}.change
+WHERE workspace_id = $1
+UNION ALL
+SELECT lane, at, position, segment_id, contact_id, entered, cause, event_id
+FROM {schema}.first_change
+WHERE workspace_id = $1
+ORDER BY at, position, segment_id, contact_id
+"""
 SOURCES: Final[tuple[Projection, ...]] = (HistoryProjection(CODEC), ActivityProjection(), EngagementProjection())
 
 Events = Sequence[RecordedEvent[Any]]
@@ -82,8 +95,20 @@ class Rig:
                 await builds.use_schema(self.connection, schema)
                 done = await SegmentProjection().pass_time(self.connection, 0, position, until)
 
+    async def fill(self, schema: str, stretches: int) -> None:
+        """So many stretches of what is being filled, or as many as there are."""
+        more = True
+        while more and stretches:
+            async with self.connection.transaction():
+                await builds.use_schema(self.connection, schema)
+                more = await SegmentProjection().fill(self.connection, 0, 2)
+            stretches -= 1
+
     async def project(self, schema: str, history: History, events: Events, chosen: random.Random, largest: int) -> None:
-        """In batches of any size up to `largest`, with the clock ticking between them or not, up to the end."""
+        """In batches of any size up to `largest`, with the clock ticking between them or not, up to the end.
+
+        What is filled bit by bit is gone on with between them, or not.
+        """
         projection = SegmentProjection()
         wanted = [event for event in events if event.type in projection.types]
         start = 0
@@ -94,11 +119,14 @@ class Rig:
                 last, following = wanted[end - 1], wanted[end]
                 passed = (following.recorded_at - last.recorded_at) * chosen.choice((0, 0.5, 1))
                 await self.pass_time(schema, last.position, last.recorded_at + passed)
+            await self.fill(schema, chosen.choice((0, 0, 1, 2)))
             start = end
+        await self.fill(schema, 1_000_000)
         await self.pass_time(schema, wanted[-1].position, history.checked[-1][1] + timedelta(days=5))
 
     async def content(self, schema: str, workspace_id: UUID) -> dict[str, list[Any]]:
-        return {
+        changes = await self.connection.fetch(CHANGES.format(schema=schema), workspace_id)
+        return {"changes": [tuple(row) for row in changes]} | {
             table: [
                 tuple(row)
                 for row in await self.connection.fetch(
@@ -141,7 +169,9 @@ async def rig(module_database: str) -> AsyncIterator[Rig]:
     readers = await asyncpg.create_pool(
         module_database, min_size=1, max_size=1, server_settings={"role": "rollbook_reader"}
     )
+    large_from = filling.LARGE_FROM
     yield Rig(module_database, store, connection, readers)
+    filling.LARGE_FROM = large_from
     await readers.close()
     await connection.close()
     await store.close()
@@ -151,6 +181,7 @@ async def check(rig: Rig, seed: int) -> Counter[str]:
     """What was compared. Raises Mismatch with the trace."""
     history, events = await rig.history(seed)
     chosen = random.Random(seed)
+    filling.LARGE_FROM = chosen.choice(LARGE)
     await rig.project("rm_segment", history, events, chosen, largest=chosen.choice((1, 3, 1_000)))
     found = await rig.members(history)
     for (position, at, expected), members in zip(history.checked, found, strict=True):
@@ -194,9 +225,10 @@ async def check_explanations(rig: Rig, history: History, events: Events) -> int:
 async def check_changes(rig: Rig, history: History) -> None:
     """What is published is what the memberships say; totals are what they add up to."""
     workspace_id = history.people.workspace_id
-    memberships, changes, found = [
+    changes = await rig.connection.fetch(CHANGES.format(schema="rm_segment"), workspace_id)
+    memberships, found = [
         await rig.connection.fetch(f"SELECT * FROM rm_segment.{table} WHERE workspace_id = $1", workspace_id)
-        for table in ("membership", "change", "segment_count")
+        for table in ("membership", "segment_count")
     ]
     expected = set()
     counts = dict.fromkeys((*history.segments, *history.lists), 0)
@@ -228,8 +260,9 @@ async def test_members_are_those_of_brute_force_at_every_position_and_instant(
 
 async def test_batches_and_ticks_make_no_difference(rig: Rig) -> None:
     chosen = random.Random(SEED)
-    for _ in range(max(2, HISTORIES // 10)):
+    for number in range(max(3, HISTORIES // 10)):
         history, events = await rig.history(chosen.getrandbits(32))
+        filling.LARGE_FROM = LARGE[number % len(LARGE)]
         await rig.project("rm_segment", history, events, chosen, largest=1)
         await rig.project(BESIDE, history, events, chosen, largest=1_000)
         workspace_id = history.people.workspace_id

@@ -107,7 +107,7 @@ async def test_every_composition_of_a_list_fits_the_schema(connection: asyncpg.C
 
 
 @pytest.mark.parametrize(
-    "name", ["projection.sql:recount", "projection.sql:unsettled", "queries.sql:matching", "queries.sql:count_matching"]
+    "name", ["filling.sql:recount", "filling.sql:unsettled", "queries.sql:matching", "queries.sql:count_matching"]
 )
 async def test_every_composition_of_a_segment_fits_the_schema(connection: asyncpg.Connection, name: str) -> None:
     file, _, statement = name.partition(":")

@@ -17,6 +17,7 @@ from contacts.segment.kept import Defined, Kept, Remembered, Scope, keep
 from contacts.segment.lives import SQL
 from contacts.workspace.state import CATEGORY as WORKSPACE
 from contacts.workspace.state import Settings, Workspace, evolve
+from eventstore.sql import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +40,7 @@ TYPES: Final = SCOPE_TYPES | {
     "segment.archived",
     "segment.restored",
 }
+FILLING: Final = load("contacts.segment", "filling.sql")
 _decode_scope: Final = msgspec.msgpack.Decoder(Scope).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_filter: Final = msgspec.json.Decoder().decode
@@ -60,6 +62,18 @@ async def load_kept(
         if not kept.is_empty:
             found[workspace_id] = kept
     return found
+
+
+async def kept_at(
+    connection: Connection, workspace_id: UUID, position: int, scope: bytes, remembered: Remembered
+) -> Kept:
+    """As everything was defined from an event on; `scope` is that of then."""
+    kept = remembered.get(workspace_id, position)
+    if kept is None:
+        defined = [_defined(each) for each in await connection.fetch(FILLING["definitions_at"], workspace_id, position)]
+        kept = keep(_decode_scope(scope), defined)
+        remembered.put(workspace_id, position, kept)
+    return kept
 
 
 async def define(connection: Connection, event: RecordedEvent[Any]) -> None:

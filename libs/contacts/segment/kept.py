@@ -70,8 +70,9 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         return not self.segments and not self.lists
 
     @property
-    def reads_activity(self) -> bool:
-        return any(segment.reads.kinds for segment in self.segments.values())
+    def kinds(self) -> frozenset[str]:
+        """Kinds and families of activity that are asked for."""
+        return frozenset(kind for segment in self.segments.values() for kind in segment.reads.kinds)
 
     @property
     def reads_engagement(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from uuid import UUID
@@ -64,9 +64,13 @@ async def concerned(connection: Connection, events: Sequence[RecordedEvent[Any]]
 
 
 async def load_lives(
-    connection: Connection, wanted: Wanted, kept: Mapping[UUID, Kept], events: Sequence[RecordedEvent[Any]], upto: int
-) -> list[Life]:
-    """Of each contact what it was before `events` and what they made of it; `upto` is the last position applied."""
+    connection: Connection, wanted: Wanted, asking: Mapping[UUID, Sequence[Kept]],
+    events: Sequence[RecordedEvent[Any]], upto: int,
+) -> list[Life]:  # fmt: skip
+    """Of each contact what it was before `events` and what they made of it; `upto` is the last position applied.
+
+    `asking` has by workspace whatever its contacts will be asked.
+    """
     if not wanted:
         return []
     at = {event.position: event for event in events}
@@ -75,11 +79,15 @@ async def load_lives(
     rows = await connection.fetch(SQL["versions"], *places, first, upto)
     versions = _spans(rows, "state", decode_contact)
     engagements: dict[UUID, list[Span[Engagement]]] = {}
-    if any(kept[workspace_id].reads_engagement for workspace_id in set(wanted.values())):
+    if any(kept.reads_engagement for workspace_id in set(wanted.values()) for kept in asking[workspace_id]):
         rows = await connection.fetch(SQL["engagements"], *places, first, upto)
         engagements = _spans(rows, "shown", decode_engagement)
     shown = {each: [span.value for span in spans] for each, spans in versions.items()}
-    activities = await load_activities(connection, wanted, shown, kept, upto)
+    asked = {
+        workspace_id: frozenset().union(*(kept.kinds for kept in asking[workspace_id]))
+        for workspace_id in set(wanted.values())
+    }
+    activities = await load_activities(connection, wanted, shown, asked, upto)
     kinds = _kinds_by_contact(events)
     lives = {
         contact_id: _life(
@@ -107,11 +115,10 @@ async def load_activities(
     connection: Connection,
     wanted: Wanted,
     shown: Mapping[UUID, Iterable[Contact]],
-    kept: Mapping[UUID, Kept],
+    kinds: Mapping[UUID, Collection[str]],
     upto: int,
 ) -> dict[UUID, list[ActivityFact]]:
-    """Of all that the contacts are made of, what the segments of their workspaces ask for."""
-    kinds = {workspace_id: _kinds(kept[workspace_id]) for workspace_id in set(wanted.values())}
+    """Of all that the contacts are made of, what is asked for: by workspace kinds and families."""
     asked = {contact_id: workspace_id for contact_id, workspace_id in wanted.items() if kinds[workspace_id]}
     for contact_id, workspace_id in list(asked.items()):
         asked |= {each: workspace_id for contact in shown.get(contact_id, ()) for each in contact.absorbed}
@@ -136,10 +143,6 @@ def _kinds_by_contact(events: Iterable[RecordedEvent[Any]]) -> dict[UUID, dict[i
         if event.category == "activity" and isinstance(event.event, ActivityRecorded):
             found.setdefault(event.stream_id, {})[event.position] = event.event.kind
     return found
-
-
-def _kinds(kept: Kept) -> set[str]:
-    return {kind for segment in kept.segments.values() for kind in segment.reads.kinds}
 
 
 def _spans(rows: Iterable[Record], column: str, decode: Any) -> dict[UUID, list[Span[Any]]]:

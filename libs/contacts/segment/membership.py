@@ -77,9 +77,16 @@ def live(life: Life, kept: Kept, until: datetime) -> list[Change]:
     return list(_Living(life, kept).run(until))
 
 
-def redefine(life: Life, kept: Kept, segment_ids: Iterable[UUID], at: datetime, cause: Cause) -> list[Change]:
-    """What happens when these segments mean something else from now on. `life` has no steps."""
-    return list(_Living(life, kept).judge_all(segment_ids, at, cause))
+def refill(
+    life: Life, kept: Kept, segment_ids: Iterable[UUID], at: datetime, cause: Cause, *,
+    ends: Mapping[UUID, datetime], until: datetime,
+) -> list[Change]:  # fmt: skip
+    """What happens when these segments mean something else from `at` on, and by time alone up to `until`.
+
+    A segment that has an end in `ends` means something else again from then on: what time does until then is passed,
+    and nothing is kept of what it would do later. `life` is looked at as it was before its first step.
+    """
+    return list(_Living(life, kept).begin_all(sorted(segment_ids), at, cause, ends, until))
 
 
 class _Living:
@@ -97,9 +104,30 @@ class _Living:
             yield from self._take(step)
         yield from self._pass_time(until)
 
-    def judge_all(self, segment_ids: Iterable[UUID], at: datetime, cause: Cause) -> Iterator[Change]:
-        for segment_id in sorted(segment_ids):
-            yield from self._judge(self._kept.segments[segment_id], at, cause)
+    def begin_all(
+        self, segment_ids: Iterable[UUID], at: datetime, cause: Cause, ends: Mapping[UUID, datetime], until: datetime
+    ) -> Iterator[Change]:
+        for segment_id in segment_ids:
+            yield from self._begin(segment_id, at, cause)
+            end = ends.get(segment_id)
+            yield from self._pass_time_of(segment_id, until if end is None else end)
+            if end is not None:
+                self._life.flips.pop(segment_id, None)
+
+    def _begin(self, segment_id: UUID, at: datetime, cause: Cause) -> Iterator[Change]:
+        segment = self._kept.segments.get(segment_id)
+        if segment is not None:
+            yield from self._judge(segment, at, cause)
+            return
+        # Nobody is in what is archived.
+        self._life.flips.pop(segment_id, None)
+        if segment_id in self._life.members:
+            yield self._moved(segment_id, False, at, cause)
+
+    def _pass_time_of(self, segment_id: UUID, until: datetime) -> Iterator[Change]:
+        flips = self._life.flips
+        while (at := flips.get(segment_id)) is not None and at <= until:
+            yield from self._judge(self._kept.segments[segment_id], at, Cause())
 
     # -- time ----------------------------------------------------------------------------------------------------------
 

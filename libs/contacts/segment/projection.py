@@ -18,11 +18,13 @@ from uuid import UUID
 from contacts.engagement.projection import EngagementProjection
 from contacts.history.projection import HistoryProjection
 from contacts.segment.defining import TYPES, define, load_kept
+from contacts.segment.filling import SQL as FILLING
+from contacts.segment.filling import Filling, ask_early, filling_of, horizon, is_large, load_fillings, open_filling
 from contacts.segment.forgetting import forget_erased
-from contacts.segment.kept import Kept, Remembered
+from contacts.segment.kept import Kept, Remembered, Scope, keep
 from contacts.segment.lives import FAR_REACHING, SQL, Wanted, concerned, load_lives
-from contacts.segment.membership import live
-from contacts.segment.recounting import empty, recount
+from contacts.segment.membership import Change, Life, live, refill
+from contacts.segment.recounting import EVERYBODY, fill_on, recount
 from contacts.segment.writing import Writing
 from eventstore.projection import Projection
 
@@ -50,14 +52,16 @@ class SegmentProjection(Projection):
     """Rows of `segment`, `definition`, `membership`, `watch` and `change`. An erased contact has no membership."""
 
     name = "segment"
-    version = 1
+    version = 2
     stands_back_s = 0.01
     types = HistoryProjection.types | EngagementProjection.types | TYPES | {"activity.recorded"}
     schema_sql = files("contacts.segment").joinpath("schema.sql").read_text(encoding="utf-8")
     index_sql = files("contacts.segment").joinpath("indexes.sql").read_text(encoding="utf-8")
-    # A build that is not live knows nothing of the time since its last event. What erased contacts were in is known to
-    # none that was made later.
-    uncompared_tables = frozenset({"membership", "watch", "change", "segment_count"})
+    # A build that is not live knows nothing of the time since its last event, and is not filled bit by bit. What erased
+    # contacts were in is known to none that was made later.
+    uncompared_tables = frozenset(
+        {"membership", "watch", "change", "segment_count", "filling", "filled_early", "first_change"}
+    )
 
     def __init__(self) -> None:
         self._remembered = Remembered()
@@ -93,7 +97,15 @@ class SegmentProjection(Projection):
             after = due[-1]["contact_id"]
             wanted = {row["contact_id"]: row["workspace_id"] for row in due}
             kept = await load_kept(connection, wanted.values(), self._remembered)
-            await _live(connection, lane, wanted, kept, (), position, until)
+            await self._live(connection, lane, wanted, kept, (), position, until)
+
+    async def fill(self, connection: Connection, lane: int, versions: int) -> bool:
+        """Asks the next contacts, of about so many versions, for what segments came to mean; whether there were any."""
+        fillings = await load_fillings(connection, lane, self._remembered)
+        if not fillings:
+            return False
+        await fill_on(connection, min(fillings.values(), key=lambda each: each[0].position), versions)
+        return True
 
     async def _happen(self, connection: Connection, events: Events) -> None:
         """Events that change contacts, while every definition stays what it is."""
@@ -105,7 +117,7 @@ class SegmentProjection(Projection):
         wanted = await concerned(connection, events, kept) if kept else {}
         lane, last = events[0].lane, events[-1]
         await self._pass_time(connection, lane, last.position, last.recorded_at, wanted)
-        await _live(connection, lane, wanted, kept, events, last.position, last.recorded_at)
+        await self._live(connection, lane, wanted, kept, events, last.position, last.recorded_at)
 
     async def _define(self, connection: Connection, event: RecordedEvent[Any]) -> None:
         """An event after which segments may mean something else, or be called otherwise."""
@@ -113,17 +125,65 @@ class SegmentProjection(Projection):
         before = (await load_kept(connection, [event.workspace_id], self._remembered)).get(event.workspace_id)
         await define(connection, event)
         after = (await load_kept(connection, [event.workspace_id], self._remembered)).get(event.workspace_id)
-        if event.type == "segment.archived":
-            await empty(connection, event)
-        elif after is not None and (concerned := _meaning_changed(event, before, after)):
-            await recount(connection, event, after, concerned)
+        if concerned := _meaning_changed(event, before, after):
+            await self._begin(connection, event, after or keep(Scope(), ()), concerned)
         elif event.type == "workspace.settings_changed":
             # It may have moved contacts beyond the limit of the plan, or back.
             await self._happen(connection, [event])
 
+    async def _begin(
+        self, connection: Connection, event: RecordedEvent[Any], kept: Kept, segment_ids: Collection[UUID]
+    ) -> None:
+        """Everybody is asked what the segments make of them from now on: at once, or by and by where they are many."""
+        workspace_id, lane = event.workspace_id, event.lane
+        filling = filling_of(event, kept, segment_ids, is_large=await is_large(connection, event))
+        if filling.is_large:
+            await open_filling(connection, filling)
+            if await connection.fetchval(FILLING["is_live"]):
+                return
+        while fillings := await load_fillings(connection, lane, self._remembered, [workspace_id]):
+            await fill_on(connection, fillings[workspace_id], None)
+        if not filling.is_large:
+            await recount(connection, filling, EVERYBODY, event.recorded_at)
 
-def _meaning_changed(event: RecordedEvent[Any], before: Kept | None, after: Kept) -> Collection[UUID]:
+    async def _live(
+        self, connection: Connection, lane: int, wanted: Wanted, kept: Mapping[UUID, Kept], events: Events, upto: int,
+        until: datetime,
+    ) -> None:  # fmt: skip
+        """What happens to contacts in a run of events and by time, as rows."""
+        if not wanted:
+            return
+        fillings = await load_fillings(connection, lane, self._remembered, kept)
+        waiting = await ask_early(connection, wanted, fillings)
+        told_until = await horizon(connection, lane) if waiting else until
+        asking = {each: [of, *(filling.kept for filling in fillings.get(each, ()))] for each, of in kept.items()}
+        writing = Writing(lane)
+        for life in await load_lives(connection, wanted, asking, events, upto):
+            of = kept[life.workspace_id]
+            flips = dict(life.flips)
+            for filling in waiting.get(life.contact_id, ()):
+                changes = _asked_early(life, filling, told_until)
+                writing.changed(life.workspace_id, changes, of.lists, (filling.at, filling.position))
+            writing.changed(life.workspace_id, live(life, of, until), of.lists)
+            writing.watched(life.workspace_id, life.contact_id, flips, life.flips)
+        await writing.write(connection)
+
+
+def _asked_early(life: Life, filling: Filling, until: datetime) -> list[Change]:
+    for segment_id in filling.segment_ids:
+        # Of what the segment meant before.
+        life.flips.pop(segment_id, None)
+    return refill(
+        life, filling.kept, filling.segment_ids, filling.at, filling.cause, ends=filling.ends, until=until
+    )  # fmt: skip
+
+
+def _meaning_changed(event: RecordedEvent[Any], before: Kept | None, after: Kept | None) -> Collection[UUID]:
     """The segments of which other contacts may be members now."""
+    if event.type == "segment.archived":
+        return (event.stream_id,)
+    if after is None:
+        return ()
     if event.type in ("segment.created", "segment.redefined", "segment.restored"):
         return after.concerned_by(event.stream_id)
     # Days and local times are the workspace's.
@@ -137,22 +197,6 @@ def _runs(events: Events) -> Iterator[Events]:
             yield from ([event] for event in run)
         else:
             yield list(run)
-
-
-async def _live(
-    connection: Connection, lane: int, wanted: Wanted, kept: Mapping[UUID, Kept], events: Events, upto: int,
-    until: datetime,
-) -> None:  # fmt: skip
-    """What happens to contacts in a run of events and by time, as rows."""
-    if not wanted:
-        return
-    writing = Writing(lane)
-    for life in await load_lives(connection, wanted, kept, events, upto):
-        of = kept[life.workspace_id]
-        flips = dict(life.flips)
-        writing.changed(life.workspace_id, live(life, of, until), of.lists)
-        writing.watched(life.workspace_id, life.contact_id, flips, life.flips)
-    await writing.write(connection)
 
 
 async def _is_concerned(connection: Connection, events: Events) -> bool:

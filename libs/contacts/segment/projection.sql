@@ -169,12 +169,6 @@ SELECT v.contact_id, v.segment_id, v.flip_at
 FROM unnest($1::uuid[], $2::uuid[]) AS w (workspace_id, contact_id)
 JOIN watch AS v ON v.workspace_id = w.workspace_id AND v.contact_id = w.contact_id
 
--- unsettled --
--- The contacts shown at a position ($2) of which a compiled condition on c holds, in any order.
-SELECT c.contact_id, c.state
-FROM rm_history.own_contact_history AS c
-WHERE c.workspace_id = $1 AND c.from_position <= $2 AND c.to_position > $2 AND c.deleted_at IS NULL AND {condition}
-
 -- close --
 -- Ends memberships that hold still.
 UPDATE membership AS m
@@ -201,66 +195,6 @@ ON CONFLICT (workspace_id, contact_id, segment_id) DO UPDATE SET flip_at = exclu
 DELETE FROM watch AS w
 USING unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS v (workspace_id, segment_id, contact_id)
 WHERE w.workspace_id = v.workspace_id AND w.segment_id = v.segment_id AND w.contact_id = v.contact_id
-
--- forget_watches --
--- Of segments that are defined anew or not kept any more.
-DELETE FROM watch AS w
-WHERE w.workspace_id = $1 AND w.segment_id = ANY ($2::uuid[])
-
--- recount --
--- Who is in a segment from an event on, by a compiled condition on c: those who were not in it come in, others leave.
-WITH matching AS MATERIALIZED (
-    SELECT c.contact_id
-    FROM rm_history.own_contact_history AS c
-    WHERE c.workspace_id = $1 AND c.from_position <= $4 AND c.to_position > $4 AND c.deleted_at IS NULL
-        AND {condition}
-),
-present AS (
-    SELECT m.contact_id
-    FROM membership AS m
-    WHERE m.workspace_id = $1 AND m.segment_id = $2 AND m.to_position = 9223372036854775807
-),
-ended AS (
-    UPDATE membership AS m
-    SET to_at = $3, to_position = $4, to_cause = $5, to_event = $6
-    WHERE m.workspace_id = $1 AND m.segment_id = $2 AND m.to_position = 9223372036854775807
-        AND NOT EXISTS (SELECT FROM matching AS c WHERE c.contact_id = m.contact_id)
-    RETURNING m.contact_id
-),
-begun AS (
-    INSERT INTO membership (
-        workspace_id, segment_id, contact_id, from_at, from_position, from_cause, from_event
-    )
-    SELECT $1, $2, c.contact_id, $3, $4, $5, $6
-    FROM matching AS c
-    WHERE NOT EXISTS (SELECT FROM present AS m WHERE m.contact_id = c.contact_id)
-    RETURNING contact_id
-),
-counted AS (
-    UPDATE segment_count AS s
-    SET members = (SELECT count(*) FROM matching)
-    WHERE s.workspace_id = $1 AND s.segment_id = $2
-)
-INSERT INTO change (lane, at, position, segment_id, contact_id, workspace_id, entered, cause, event_id)
-SELECT $7::smallint, $3, $4, $2, m.contact_id, $1, m.entered, $5, $6::uuid
-FROM (SELECT contact_id, true AS entered FROM begun UNION ALL SELECT contact_id, false FROM ended) AS m
-
--- empty --
--- Everybody leaves.
-WITH ended AS (
-    UPDATE membership AS m
-    SET to_at = $3, to_position = $4, to_cause = $5, to_event = $6
-    WHERE m.workspace_id = $1 AND m.segment_id = $2 AND m.to_position = 9223372036854775807
-    RETURNING m.contact_id
-),
-counted AS (
-    UPDATE segment_count AS s
-    SET members = 0
-    WHERE s.workspace_id = $1 AND s.segment_id = $2
-)
-INSERT INTO change (lane, at, position, segment_id, contact_id, workspace_id, entered, cause, event_id)
-SELECT $7::smallint, $3, $4, $2, e.contact_id, $1, false, $5, $6::uuid
-FROM ended AS e
 
 -- forget --
 -- All that is known of erased contacts, but what they left, which says no more than that somebody did.

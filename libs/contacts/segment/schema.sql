@@ -92,3 +92,46 @@ CREATE TABLE change (
     CONSTRAINT change_pkey PRIMARY KEY (lane, at, position, segment_id, contact_id)
 );
 COMMENT ON TABLE change IS 'Who entered and left segments, in the order of the primary key, which is also the order of commits: what the bridge publishes. Lists have none.';
+
+CREATE TABLE filling (
+    workspace_id uuid NOT NULL,
+    position bigint NOT NULL,
+    at timestamptz NOT NULL,
+    lane smallint NOT NULL,
+    cause text COLLATE "C" NOT NULL,
+    event_id uuid NOT NULL,
+    segment_ids uuid[] NOT NULL,
+    scope bytea NOT NULL,
+    mark uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    counted bigint NOT NULL DEFAULT 0,
+    is_done boolean NOT NULL DEFAULT false,
+    CONSTRAINT filling_pkey PRIMARY KEY (workspace_id, position)
+);
+COMMENT ON TABLE filling IS 'Events after which segments of a large workspace mean something else, and how far their contacts were asked since, in the order of ids.';
+COMMENT ON COLUMN filling.scope IS 'As scope.state was then: what the filters of that moment are read with.';
+COMMENT ON COLUMN filling.mark IS 'Contacts up to it were asked.';
+COMMENT ON COLUMN filling.counted IS 'How many these are.';
+
+CREATE TABLE filled_early (
+    workspace_id uuid NOT NULL,
+    position bigint NOT NULL,
+    contact_id uuid NOT NULL,
+    CONSTRAINT filled_early_pkey PRIMARY KEY (workspace_id, contact_id, position)
+);
+COMMENT ON TABLE filled_early IS 'Contacts behind the mark of a filling that were asked already, because something else happened to them.';
+
+CREATE TABLE first_change (
+    lane smallint NOT NULL,
+    defined_at timestamptz NOT NULL,
+    defined_position bigint NOT NULL,
+    contact_id uuid NOT NULL,
+    segment_id uuid NOT NULL,
+    at timestamptz NOT NULL,
+    position bigint NOT NULL,
+    workspace_id uuid NOT NULL,
+    entered boolean NOT NULL,
+    cause text COLLATE "C" NOT NULL,
+    event_id uuid,
+    CONSTRAINT first_change_pkey PRIMARY KEY (lane, defined_at, defined_position, contact_id, segment_id, at)
+);
+COMMENT ON TABLE first_change IS 'Who entered and left because of a filling: what the bridge publishes when it has nothing else to say. As far as the mark, commits are in the order of the primary key.';

@@ -23,9 +23,12 @@ OPEN_COLUMNS: Final = MEMBERSHIP_COLUMNS[:7]
 CHANGE_COLUMNS: Final = (
     "lane", "at", "position", "segment_id", "contact_id", "workspace_id", "entered", "cause", "event_id",
 )  # fmt: skip
+FIRST_CHANGE_COLUMNS: Final = ("defined_at", "defined_position", *CHANGE_COLUMNS)
 Row = tuple[object, ...]
 Watch = tuple[UUID, UUID, UUID, datetime]
 """Workspace, segment, contact and when."""
+Defined = tuple[datetime, int]
+"""When a filling began, and its position."""
 
 
 class Writing:
@@ -33,13 +36,18 @@ class Writing:
 
     def __init__(self, lane: int) -> None:
         self._lane = lane
-        self._changes: list[tuple[UUID, Change, bool]] = []
+        self._changes: list[tuple[UUID, Change, bool, Defined | None]] = []
         self._watched: list[Watch] = []
         self._unwatched: list[tuple[UUID, UUID, UUID]] = []
 
-    def changed(self, workspace_id: UUID, changes: Iterable[Change], lists: frozenset[UUID]) -> None:
-        """Of one contact, in the order in which it happened; who joins a list is told elsewhere."""
-        self._changes += ((workspace_id, each, each.segment_id in lists) for each in changes)
+    def changed(
+        self, workspace_id: UUID, changes: Iterable[Change], lists: frozenset[UUID], defined: Defined | None = None
+    ) -> None:
+        """Of one contact, in the order in which it happened; who joins a list is told elsewhere.
+
+        What comes of a filling that is told apart says of which.
+        """
+        self._changes += ((workspace_id, each, each.segment_id in lists, defined) for each in changes)
 
     def watched(
         self, workspace_id: UUID, contact_id: UUID, before: dict[UUID, datetime], after: dict[UUID, datetime]
@@ -61,24 +69,32 @@ class Writing:
             await connection.execute(SQL["save_watches"], *_columns(self._watched), self._lane)
 
     async def _write_changes(self, connection: Connection) -> None:
-        clock = (change.at for _, change, _ in self._changes if change.cause.position is None)
+        clock = (change.at for _, change, _, _ in self._changes if change.cause.position is None)
         before = await positions_before(connection, self._lane, clock)
         intervals = _Intervals()
         told: list[Row] = []
+        told_first: list[Row] = []
         counts: Counter[tuple[UUID, UUID]] = Counter()
-        for workspace_id, change, is_list in self._changes:
+        for workspace_id, change, is_list, defined in self._changes:
             position = change.cause.position
             position = before[change.at] if position is None else position
             intervals.take(workspace_id, change, position)
             counts[workspace_id, change.segment_id] += 1 if change.entered else -1
-            if not is_list:
-                told.append(_change_row(self._lane, workspace_id, change, position))
+            if is_list:
+                continue
+            row = _change_row(self._lane, workspace_id, change, position)
+            if defined is None:
+                told.append(row)
+            else:
+                told_first.append((*defined, *row))
         await intervals.write(connection)
         moved = sorted((*place, by) for place, by in counts.items() if by)
         if moved:
             await connection.execute(SQL["count"], *_columns(moved))
         if told:
             await connection.copy_records_to_table("change", records=told, columns=CHANGE_COLUMNS)
+        if told_first:
+            await connection.copy_records_to_table("first_change", records=told_first, columns=FIRST_CHANGE_COLUMNS)
 
 
 class _Intervals:

@@ -37,13 +37,36 @@ BEGINNING: Final = Place(datetime.fromtimestamp(0, UTC), 0, UUID(int=0), UUID(in
 def parse_place(token: str) -> Place:
     """Raises ValueError."""
     at, position, segment_id, contact_id = token.split(".")
-    seconds, microseconds = divmod(int(at), 1_000_000)
-    instant = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
-    return Place(instant, int(position), UUID(segment_id), UUID(contact_id))
+    return Place(_instant(at), int(position), UUID(segment_id), UUID(contact_id))
+
+
+class FirstPlace(msgspec.Struct, frozen=True, order=True):
+    """Where one of the first changes of a new definition stands among those of its lane, which are told apart."""
+
+    defined_at: datetime
+    defined_position: int
+    contact_id: UUID
+    segment_id: UUID
+    at: datetime
+
+    @property
+    def token(self) -> str:
+        """As that of a place."""
+        defined = f"{_microseconds(self.defined_at)}.{self.defined_position}"
+        return f"{defined}.{self.contact_id}.{self.segment_id}.{_microseconds(self.at)}"
+
+
+FIRST_BEGINNING: Final = FirstPlace(BEGINNING.at, 0, UUID(int=0), UUID(int=0), BEGINNING.at)
+
+
+def parse_first_place(token: str) -> FirstPlace:
+    """Raises ValueError."""
+    defined_at, position, contact_id, segment_id, at = token.split(".")
+    return FirstPlace(_instant(defined_at), int(position), UUID(contact_id), UUID(segment_id), _instant(at))
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A row of the change table."""
+    """A row of one of the change tables."""
 
     lane: int
     place: Place
@@ -51,6 +74,10 @@ class Change(msgspec.Struct, frozen=True):
     entered: bool
     cause: str
     event_id: UUID | None
+    #: Of the first changes of a new definition.
+    first: FirstPlace | None = None
+    #: One of these that goes ahead of a later change of the same contact.
+    is_carried: bool = False
 
     @property
     def subject(self) -> str:
@@ -117,3 +144,8 @@ def message_of(change: Change) -> SegmentMessage:
 def _microseconds(at: datetime) -> int:
     # Floating point has no room for microseconds of this century and all their digits.
     return int(at.replace(microsecond=0).timestamp()) * 1_000_000 + at.microsecond
+
+
+def _instant(microseconds: str) -> datetime:
+    seconds, rest = divmod(int(microseconds), 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)

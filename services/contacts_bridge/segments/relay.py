@@ -1,8 +1,9 @@
-"""The relay of segments: a projection of the change table whose read model is the stream ROLLBOOK_SEGMENTS.
+"""The relay of segments: a projection of the change tables whose read model is the stream ROLLBOOK_SEGMENTS.
 
 It remembers nothing: where it goes on is read from the last message really in the stream. Changes are committed in the
-order in which they are read, so nothing can come behind a place that was passed. Of several relays exactly one gets its
-batches in; the others stand by and take over when the stream does not move although there is something to send.
+order in which they are read (`reading`), so nothing can come behind a place that was passed. Of several relays exactly
+one gets its batches in; the others stand by and take over when the stream does not move although there is something to
+send.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 import asyncpg
 import structlog
@@ -18,15 +19,11 @@ import structlog
 from contacts_bridge.broker import Broker
 from contacts_bridge.definitions import StreamDefinition, ensure_stream
 from contacts_bridge.errors import AlreadyStored, BridgeError, Fenced
-from contacts_bridge.fenced import MAX_BATCH
 from contacts_bridge.segments import feed
 from contacts_bridge.segments.feed import Tail
-from contacts_bridge.segments.message import Change, Place
+from contacts_bridge.segments.message import Change
+from contacts_bridge.segments.reading import Changes
 from eventstore.connection import BACKOFF_LAST_S, CONNECTION_ERRORS, Backoff
-from eventstore.sql import load
-
-if TYPE_CHECKING:
-    from asyncpg import Record
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +33,6 @@ POLL_S: Final = 0.1
 #: A tail that somebody deleted is noticed only by looking.
 LOOK_EVERY_S: Final = 0.5
 
-SQL: Final = load("contacts_bridge.segments", "changes.sql")
-
 
 class SegmentRelay:
     """Runs until cancelled; at most one `run` at a time. `pool` has sessions of rollbook_projector."""
@@ -46,10 +41,9 @@ class SegmentRelay:
         self, pool: asyncpg.Pool, *, nats_url: str, definition: StreamDefinition, lanes: Sequence[int] = (0,),
         takeover_after_s: float = TAKEOVER_AFTER_S, poll_s: float = POLL_S,
     ) -> None:  # fmt: skip
-        self._pool = pool
+        self._changes = Changes(pool, lanes)
         self._nats_url = nats_url
         self._definition = definition
-        self._lanes = lanes
         self._takeover_after_s = takeover_after_s
         self._poll_s = poll_s
         #: The end of the stream when it was last seen.
@@ -79,7 +73,7 @@ class SegmentRelay:
             while True:
                 if time.monotonic() - self._looked_at > LOOK_EVERY_S:
                     await self._look(broker)
-                batch = await self._next_batch()
+                batch = await self._changes.next_batch(self.tail)
                 if batch:
                     await self._send(broker, batch)
                 else:
@@ -110,35 +104,16 @@ class SegmentRelay:
             before = self.tail
             await asyncio.sleep(self._takeover_after_s / 4)
             await self._look(broker)
-            if self.tail.sequence != before.sequence or not await self._next_batch():
+            if self.tail.sequence != before.sequence or not await self._changes.next_batch(self.tail):
                 moved_at = time.monotonic()
         log.info("relay of segments takes over", sequence=self.tail.sequence)
 
     async def _look(self, broker: Broker) -> None:
-        self.tail = await feed.read_tail(broker)
+        tail = await feed.read_tail(broker)
+        if tail != self.tail:
+            self._changes.forget()
+        self.tail = tail
         self._looked_at = time.monotonic()
-
-    async def _next_batch(self) -> list[Change]:
-        share = max(1, MAX_BATCH // len(self._lanes))
-        batch: list[Change] = []
-        for lane in self._lanes:
-            place = self.tail.place(lane)
-            rows = await self._pool.fetch(
-                SQL["next"], lane, place.at, place.position, place.segment_id, place.contact_id, share
-            )
-            batch += (_change(lane, row) for row in rows)
-        return batch
-
-
-def _change(lane: int, row: Record) -> Change:
-    return Change(
-        lane=lane,
-        place=Place(row["at"], row["position"], row["segment_id"], row["contact_id"]),
-        workspace_id=row["workspace_id"],
-        entered=row["entered"],
-        cause=row["cause"],
-        event_id=row["event_id"],
-    )
 
 
 def _reason(error: BaseException) -> str:

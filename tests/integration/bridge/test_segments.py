@@ -27,6 +27,16 @@ INSERT: Final = """
 INSERT INTO rm_segment.change (lane, at, position, segment_id, contact_id, workspace_id, entered, cause, event_id)
 VALUES (0, $1, $2, $3, $4, $5, $6, $7, $8)
 """
+INSERT_FIRST: Final = """
+INSERT INTO rm_segment.first_change (
+    lane, defined_at, defined_position, contact_id, segment_id, at, position, workspace_id, entered, cause, event_id
+)
+VALUES (0, $1, $2, $3, $4, $1, $2, $5, TRUE, 'segment.created', $6)
+"""
+INSERT_FILLING: Final = """
+INSERT INTO rm_segment.filling (workspace_id, position, at, lane, cause, event_id, segment_ids, scope)
+VALUES ($1, $2, $3, 0, 'segment.created', $4, $5, '')
+"""
 
 
 class Changes:
@@ -156,6 +166,76 @@ async def test_two_relays_at_once_tell_nothing_twice_and_one_takes_over(changes:
     first.cancel()
     await changes.write(4)
     await changes.arrived()
+
+
+class Filled:
+    """A segment that is being filled by hand, in the order of the contacts' ids."""
+
+    def __init__(self, changes: Changes) -> None:
+        self.changes = changes
+        self.contacts = sorted(uuid4() for _ in range(12))
+        self.position = 5
+
+    async def begin(self) -> None:
+        await self.changes.connection.execute(
+            INSERT_FILLING, self.changes.rig.workspace_id, self.position, AT, uuid4(), [self.changes.segment_id]
+        )
+
+    async def enter(self, *contacts: UUID) -> None:
+        for contact_id in contacts:
+            await self.changes.connection.execute(
+                INSERT_FIRST, AT, self.position, contact_id, self.changes.segment_id, self.changes.rig.workspace_id,
+                uuid4(),
+            )  # fmt: skip
+
+    async def mark(self, contact_id: UUID) -> None:
+        await self.changes.connection.execute("UPDATE rm_segment.filling SET mark = $1", contact_id)
+
+    async def finish(self) -> None:
+        await self.changes.connection.execute("UPDATE rm_segment.filling SET is_done = true")
+
+    async def leave(self, contact_id: UUID, position: int) -> None:
+        changes = self.changes
+        await changes.connection.execute(
+            INSERT, AT + timedelta(seconds=position), position, changes.segment_id, contact_id,
+            changes.rig.workspace_id, False, "contact.untagged", uuid4(),
+        )  # fmt: skip
+
+    async def told(self, count: int) -> list[tuple[int, bool]]:
+        """Contacts by their number and whether they entered, as they stand in the stream once they are so many."""
+
+        async def there() -> list[tuple[str, SegmentMessage]]:
+            found = await self.changes.stored()
+            return found if len(found) >= count else []
+
+        found = await until(there, timeout_s=60, every_s=0.1)
+        return [(self.contacts.index(m.data.contact), m.type == "rollbook.segment.entered.v1") for _, m in found]
+
+
+async def test_first_changes_of_a_new_definition_keep_nobody_waiting_and_no_contact_out_of_order(
+    changes: Changes,
+) -> None:
+    filled = Filled(changes)
+    await filled.begin()
+    contacts = filled.contacts
+    # Two were asked early, one of which left again; nobody else was asked yet.
+    await filled.enter(contacts[7], contacts[9])
+    await filled.leave(contacts[7], 10)
+    task = changes.start()
+    assert await filled.told(2) == [(7, True), (7, False)]
+    await filled.enter(*contacts[:4])
+    await filled.mark(contacts[3])
+    assert await filled.told(6) == [(7, True), (7, False), (0, True), (1, True), (2, True), (3, True)]
+    # A relay that begins anew knows as much from the stream alone.
+    task.cancel()
+    await filled.leave(contacts[2], 11)
+    await filled.leave(contacts[9], 12)
+    await filled.enter(*contacts[4:7], contacts[8], *contacts[10:])
+    await filled.finish()
+    changes.start()
+    found = await filled.told(15)
+    assert found[6:9] == [(2, False), (9, True), (9, False)]
+    assert found[9:] == [(4, True), (5, True), (6, True), (8, True), (10, True), (11, True)]
 
 
 async def test_an_outage_of_nats_is_waited_out(changes: Changes) -> None:

@@ -1,0 +1,93 @@
+"""Goes on with fillings of large workspaces while events come in: the only writer of marks in the live build."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import asyncpg
+
+from contacts.segment.filling import SQL
+from contacts.segment.projection import SegmentProjection
+from eventstore.connection import Backoff, check_cancelled
+from eventstore.poison import describe
+
+if TYPE_CHECKING:
+    from eventstore.connection import Connect
+    from eventstore.projection import Connection
+
+#: How soon a filling is seen that nobody announced.
+LOOK_S: Final = 0.5
+#: For so long, about, events wait for a stretch.
+STRETCH_S: Final = 0.15
+VERSIONS_FIRST: Final = 500
+VERSIONS_MIN: Final = 100
+VERSIONS_MAX: Final = 20_000
+REST_MIN_S: Final = 0.02
+#: How long it waits for the projector before it tries again.
+TURN_MS: Final = 2_000
+
+
+class SegmentFiller:
+    """One per projector process; any number may run. `connect` opens connections as rollbook_projector."""
+
+    def __init__(
+        self, connect: Connect, projection: SegmentProjection, *, look_s: float = LOOK_S,
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        """`on_trouble` is told why nothing moves for a moment."""
+        self._connect = connect
+        self._projection = projection
+        self._look_s = look_s
+        self._on_trouble = on_trouble
+        self._versions = VERSIONS_FIRST
+
+    async def run(self) -> NoReturn:
+        """Until cancelled; outlives restarts of the database, and waits for a read model that is not there yet."""
+        backoff = Backoff()
+        while True:
+            try:
+                connection = await self._connect()
+                try:
+                    while True:
+                        await self._fill(connection)
+                        backoff.reset()
+                        await asyncio.sleep(self._look_s)
+                finally:
+                    connection.terminate()
+            except Exception as error:  # noqa: BLE001  # what it did was rolled back: nothing is lost by trying again
+                check_cancelled()
+                if self._on_trouble is not None:
+                    self._on_trouble(describe(error))
+                await asyncio.sleep(backoff.next_s())
+
+    async def _fill(self, connection: Connection) -> None:
+        """Until nothing is left to do in any lane."""
+        while lanes := [row["lane"] for row in await connection.fetch(SQL["lanes_filling"])]:
+            for lane in lanes:
+                await self.step(connection, lane)
+
+    async def step(self, connection: Connection, lane: int) -> None:
+        """One stretch, and as long a rest: others have their turn, and a machine of few cores has other work."""
+        started = time.perf_counter()
+        try:
+            await self._stretch(connection, lane)
+        except asyncpg.LockNotAvailableError:
+            pass
+        await asyncio.sleep(max(REST_MIN_S, time.perf_counter() - started))
+
+    async def _stretch(self, connection: Connection, lane: int) -> None:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = {TURN_MS}")
+            build = await connection.fetchval(SQL["hold_turn"], lane)
+            if build is None or await connection.fetchval(SQL["turn"], build) is None:
+                return
+            started = time.perf_counter()
+            await self._projection.fill(connection, lane, self._versions)
+        self._adapt(time.perf_counter() - started)
+
+    def _adapt(self, seconds: float) -> None:
+        wanted = self._versions * STRETCH_S / max(seconds, STRETCH_S / 4)
+        self._versions = round(min(VERSIONS_MAX, 2 * self._versions, max(VERSIONS_MIN, wanted)))
