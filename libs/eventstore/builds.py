@@ -27,6 +27,8 @@ CHANGED_CHANNEL: Final = "rollbook_projector"
 BUILD_LOCK: Final = 1382836334
 # Held for a moment by processes that start at the same time.
 ENSURE_LOCK: Final = 1382836335
+# Held while tables are made: of two that create the same extension at once PostgreSQL fails one, IF NOT EXISTS or not.
+CREATE_LOCK: Final = 1382836336
 
 _INDEX = re.compile(r"^CREATE\s+(UNIQUE\s+)?INDEX\s+(IF\s+NOT\s+EXISTS\s+)?", re.IGNORECASE)
 
@@ -182,6 +184,7 @@ async def _create_live(connection: Connection, projection: Projection) -> None:
 
 
 async def _create(connection: Connection, projection: Projection, state: str) -> Build:
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", CREATE_LOCK)
     row = await connection.fetchrow(
         SQL["create_build"], projection.name, projection.version, state, is_sliceable(projection)
     )

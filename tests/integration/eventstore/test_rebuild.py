@@ -256,3 +256,24 @@ def test_index_sql_holds_indexes_only_and_each_may_be_repeated() -> None:
     ]
     with pytest.raises(ValueError, match="more than indexes"):
         builds.index_statements("ALTER TABLE t ADD CONSTRAINT c CHECK (x > 0);\n")
+
+
+class Extended(Tally):
+    """Its tables need an extension that other read models need as well."""
+
+    schema_sql = f"CREATE EXTENSION IF NOT EXISTS citext WITH SCHEMA public; {Tally.schema_sql}"
+
+
+async def test_two_read_models_that_need_one_extension_are_begun_at_once(database: str, rows: Rows) -> None:
+    async with superuser(database) as first, superuser(database) as second:
+        async with first.transaction():
+            await builds.begin(first, Extended("tally"))
+            waiting = asyncio.create_task(builds.begin(second, Extended("other")))
+            await until(
+                lambda: rows.fetch(
+                    "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'",
+                    second.get_server_pid(),
+                ),
+                what="the second one waits for the first",
+            )
+        assert (await waiting).schema_name == "rm_other_b1"
