@@ -14,7 +14,7 @@ from tests.support.wire import Reply, Wire, address
 
 NAMES: Final = (*FOLDED, None)
 TAGS: Final = ("vip", "VIP", "News", "news", "Kiel", "old")
-LISTS: Final = tuple(str(UUID(int=0xF1F1 << 64 | number)) for number in range(3))
+LISTS: Final = ("News", "Offers", "Fair")
 CATEGORIES: Final = ("sale", "events")
 #: Of several workspaces, and spelt in ways that reach the same person.
 SHARED_EMAILS: Final = (
@@ -56,12 +56,14 @@ class History:
         self._contacts: list[str] = []
         self._merges: list[str] = []
         self._listed: list[str] = []
+        self._lists: list[str] = []
         self._number = 0
 
     async def begin(self) -> None:
         """Definitions and settings, and the first contacts."""
         await self._send("POST", "/v1/attributes", {"key": "plan", "type": "text"})
         await self._send("POST", "/v1/attributes", {"key": "size", "type": "number"})
+        self._lists = [(await self._send("POST", "/v1/lists", {"name": name})).json()["id"] for name in LISTS]
         await self._send("PATCH", "/v1/settings", {"double_opt_in": {"subscription_form": True}})
         for _ in range(4):
             await self._create()
@@ -86,7 +88,7 @@ class History:
         return {
             "first_name": choose(NAMES), "last_name": choose(NAMES), "phone": choose((*PHONES, None)),
             "email": choose((*self._emails, own, own, own, None)), "country": choose(("DE", "at", None)),
-            "tags": self._pick.sample(TAGS, self._pick.randint(0, 3)), "lists": self._pick.sample(LISTS, 1),
+            "tags": self._pick.sample(TAGS, self._pick.randint(0, 3)), "lists": self._pick.sample(self._lists, 1),
             "categories": self._pick.sample(CATEGORIES, self._pick.randint(0, 2)), "language": choose(("de", "en-GB")),
             "attributes": {"plan": choose(("Gold", "silver", None)), "size": choose((1, 2.5, None))},
             "messaging_id": choose((f"m-{self._pick.randint(0, 9)}", None)), "assignee": choose(("Anna Maria", None)),

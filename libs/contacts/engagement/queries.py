@@ -56,6 +56,18 @@ class EngagementQueries:
         content = content_of(profiles[0], ((row["contact_id"], decode_tally(row["own"])) for row in parts))
         return None if content is None else content.shown
 
+    async def apart(
+        self, workspace_id: UUID, profile: UUID, parts: Sequence[Collection[UUID]]
+    ) -> list[Engagement | None]:
+        """What activity would say of parts of a profile if each were one of its own, under its first contact."""
+        rows = await self._rows("parts", workspace_id, [profile])
+        tallies = {row["contact_id"]: decode_tally(row["own"]) for row in rows}
+        contents = (
+            content_of(next(iter(part)), ((contact, tallies[contact]) for contact in part if contact in tallies))
+            for part in parts
+        )
+        return [None if content is None else content.shown for content in contents]
+
     async def _fetch(
         self, statement: str, workspace_id: UUID, contacts: Collection[UUID], *parameters: object
     ) -> Mapping[UUID, Engagement]:

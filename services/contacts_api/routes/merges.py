@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
 from contacts.contact.state import Contact
+from contacts.engagement.state import Engagement
 from contacts.errors import (
     AlreadyAbsorbed,
     ClaimTakenRefusal,
@@ -146,7 +147,11 @@ async def preview_unmerge(call: Call[MergePath, Nothing, UnmergeInput]) -> Answe
     preview = await call.services.merge_handler.preview_unmerge(command)
     if preview.now is None or preview.remaining is None:
         return json_answer(200, unmerge_preview_view(preview, None, None, ()))
-    now, remaining, *leaving = await _standing(call, (preview.now, preview.remaining, *preview.leaving))
+    shown = await _standing(call, (preview.now, preview.remaining, *preview.leaving))
+    engagements = await call.services.engagement_queries.apart(
+        call.caller.workspace_id, preview.now.id, [(each.id, *each.absorbed) for each in shown]
+    )
+    now, remaining, *leaving = map(_with_engagement, shown, engagements)
     return json_answer(200, unmerge_preview_view(preview, now, remaining, leaving))
 
 
@@ -180,6 +185,10 @@ def _envelope(call: Call[Any, Any, Any]) -> dict[str, Any]:
     """A merge concerns many versions, so there is none that a caller could have decided on."""
     envelope = call.command()
     return {name: envelope[name] for name in ("metadata", "idempotency_key", "request_hash")}
+
+
+def _with_engagement(contact: Contact, engagement: Engagement | None) -> Contact:
+    return replace(contact, engagement=engagement)
 
 
 async def _standing(call: Call[Any, Any, Any], contacts: Iterable[Contact]) -> list[Contact]:

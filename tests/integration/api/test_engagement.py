@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import httpx2
+import pytest
 
 from tests.integration.api.conftest import Api, Tenant
 from tests.integration.api.test_activity import send
@@ -140,3 +141,37 @@ async def test_a_merge_preview_shows_the_conversation_and_rating_that_the_merge_
         found["conversation"],
         found["email_rating"],
     ]
+
+
+@pytest.mark.parametrize("mode", ["subtree", "single"])
+async def test_an_unmerge_preview_shows_the_conversations_and_ratings_that_everybody_gets_back(
+    tenant: Tenant, mode: str
+) -> None:
+    names = [f"{mode}-{name}" for name in ("one", "two", "three", "silent")]
+    one, two, three, silent = [await tenant.contact(external_id=name) for name in names]
+    await send(
+        tenant.owner,
+        item(f"{mode}-1", names[0], "conversation.opened", 1),
+        item(f"{mode}-2", names[1], "message.sent", 1, channel="email"),
+        item(f"{mode}-3", names[1], "message.read", 2, channel="email"),
+        item(f"{mode}-4", names[2], "conversation.message_in", 3, preview="Hello?", channel="whatsapp"),
+    )
+    for primary, other in ((one, silent), (two, three), (one, two)):
+        body = {"primary": primary["id"], "others": [other["id"]]}
+        merged = await tenant.owner.post("/v1/merges", json=body)
+        assert merged.status_code == 201, merged.text
+    since = await send(tenant.owner, item(f"{mode}-5", names[2], "conversation.message_in", 4, preview="Well?"))
+    now = await shown(tenant.owner, one, since)
+    url = f"/v1/merges/{merged.json()['id']}/unmerge"
+    preview = (await tenant.owner.post(f"{url}/preview", json={"mode": mode})).json()
+    apart = await tenant.owner.post(url, json={"mode": mode})
+    assert apart.status_code == 200, apart.text
+
+    def said(contact: dict[str, Any]) -> tuple[str, Any, Any]:
+        return contact["id"], contact["conversation"], contact["email_rating"]
+
+    assert said(preview["now"]) == said(now)
+    assert said(preview["remaining"]) == said(await shown(tenant.owner, one, apart))
+    assert [said(each) for each in preview["leaving"]] == [said(await shown(tenant.owner, two, apart))]
+    assert now["conversation"]["last_message_preview"] == "Well?"
+    assert preview["leaving"][0]["email_rating"] == 3.0
