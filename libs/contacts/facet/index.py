@@ -64,9 +64,11 @@ class FacetIndex:
     """Safe to use concurrently, in one event loop. `pool` has sessions of rollbook_reader; `bytes_max` 0 is off."""
 
     def __init__(
-        self, pool: asyncpg.Pool, store: EventStore, *, bytes_max: int, contacts_min: int = CONTACTS_MIN
-    ) -> None:
+        self, pool: asyncpg.Pool, store: EventStore, *, bytes_max: int, contacts_min: int = CONTACTS_MIN,
+        wait_s: float = WAIT_S,
+    ) -> None:  # fmt: skip
         self.contacts_min = contacts_min
+        self._wait_s = wait_s
         self._pool = pool
         self._store = store
         self._bytes_max = bytes_max
@@ -149,7 +151,7 @@ class FacetIndex:
 
     async def _is_fresh(self, workspace_id: UUID, kept: _Kept, at_least: int) -> bool:
         """Brings the copy to a snapshot of now, once that has the position."""
-        deadline = asyncio.get_running_loop().time() + WAIT_S
+        deadline = asyncio.get_running_loop().time() + self._wait_s
         lane = self._store.lane_of(workspace_id)
         while True:
             async with reading(self._pool, workspace_id) as connection:
@@ -178,6 +180,7 @@ class FacetIndex:
             if isinstance(error, Exception):
                 return False
             raise
+        self._make_room(workspace_id)
         return True
 
     def _start(self, workspace_id: UUID, kept: _Kept, missing: Iterable[Column]) -> None:
