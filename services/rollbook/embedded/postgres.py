@@ -97,9 +97,11 @@ class Postgres:
         return self._process.poll() if self._process else None
 
     def start(self, *, timeout_s: float = 60.0) -> None:
-        """Make the cluster where there is none, start it and wait until it accepts connections (recovery included).
+        """Make the cluster where there is none, start it and wait until it accepts connections.
 
-        Raises ServerFailed with the reason. What a killed run left behind is cleaned up first.
+        A server that comes up is waited for without end: it may have much to recover, and one that was ended over it
+        would have to begin again; `timeout_s` is for one that says nothing. What a killed run left behind is cleaned up
+        first. Raises ServerFailed with the reason.
         """
         self._wanted = True
         account = process.unprivileged_account()
@@ -145,15 +147,21 @@ class Postgres:
         )
 
     def _wait_ready(self, deadline: float) -> bool:
-        # The last line of the pid file is the server's own word, good for recovery too, and costs no connection.
         assert self._process is not None
-        while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError):
-                lines = (self.data / "postmaster.pid").read_text().splitlines()
-                if len(lines) >= 8 and lines[0] == str(self._process.pid) and lines[7].strip() == "ready":
-                    return True
+        while self._process.poll() is None:
+            status = self._status(self._process.pid)
+            if status == "ready" or (status != "starting" and time.monotonic() > deadline):
+                return status == "ready"
             time.sleep(0.01)
         return False
+
+    def _status(self, pid: int) -> str | None:
+        """The last line of its pid file: the server's own word, good for recovery too, and costs no connection."""
+        with contextlib.suppress(OSError):
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            if len(lines) >= 8 and lines[0] == str(pid):
+                return lines[7].strip()
+        return None
 
     def stop(self) -> None:
         """Fast shutdown, then an immediate one (which the log repairs on the next start); about 2 s at most."""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,20 @@ def test_a_pid_file_left_by_a_power_cut_does_not_block_the_start(private_postgre
     pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     postgres.start()
     assert postgres.pid is not None
+
+
+def test_a_server_that_has_much_to_recover_is_given_its_time(private_postgres: Callable[..., Postgres]) -> None:
+    """A recovery that asks an archive first, which takes its time to say that it has nothing."""
+    postgres = private_postgres(settings={"restore_command": "sleep 1; false"})
+    with psycopg.connect(postgres.url()) as connection:
+        connection.execute("CREATE TABLE kept (n integer)")
+    postgres.kill()
+    (postgres.data / "recovery.signal").touch()
+    started = time.monotonic()
+    postgres.start(timeout_s=0.9)
+    assert time.monotonic() - started > 0.9
+    with psycopg.connect(postgres.url()) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 
 def test_a_wrong_password_is_refused(private_postgres: Callable[..., Postgres]) -> None:
