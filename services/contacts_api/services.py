@@ -170,7 +170,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             settings=settings,
             store=store,
             workspaces=workspaces,
-            tokens=Tokens(settings, workspaces) if settings.jwt_jwks else None,
+            tokens=Tokens(settings, workspaces, keyring.hmac) if settings.jwt_jwks else None,
             workspace_handler=workspace_handler,
             contact_handler=contact_handler,
             erasure_handler=ErasureHandler(store, components, facts, keys),

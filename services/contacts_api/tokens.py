@@ -6,6 +6,7 @@ who is none it is the role that the token names. Scopes of the token that are pe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, get_args
 from uuid import UUID
 
@@ -13,6 +14,7 @@ import jwt
 
 from contacts.errors import InvalidValue, WorkspaceNotFound
 from contacts.values import parse_external_id
+from contacts.workspace.actors import user_actor
 from contacts.workspace.events import Role
 from contacts.workspace.permissions import Action, Principal, allowed_actions
 from contacts_api.errors import FORBIDDEN, UNAUTHENTICATED, Rejected
@@ -38,9 +40,12 @@ def looks_like_token(text: str) -> bool:
 class Tokens:
     """Safe to use concurrently."""
 
-    def __init__(self, settings: Settings, workspaces: Workspaces, jwks: Jwks | None = None) -> None:
-        """`settings` name a set of keys, an issuer and an audience."""
+    def __init__(
+        self, settings: Settings, workspaces: Workspaces, hmac: Callable[[str, str], bytes], jwks: Jwks | None = None
+    ) -> None:
+        """`settings` name a set of keys, an issuer and an audience; `hmac` is `Keyring.hmac`."""
         self._settings = settings
+        self._hmac = hmac
         self._workspaces = workspaces
         self._jwks = jwks or Jwks(source_of(settings.jwt_jwks))
 
@@ -59,7 +64,7 @@ class Tokens:
         narrowed = {_ACTIONS[scope] for scope in wanted if scope in _ACTIONS}
         return Principal(
             workspace_id=workspace_id,
-            actor=f"user:{subject}",
+            actor=user_actor(self._hmac, workspace_id, subject),
             role=role,
             allowed=allowed & narrowed if narrowed else allowed,
         )

@@ -16,6 +16,7 @@ from contacts.audit.sources import gather
 from contacts.audit.words import NOTHING, Names
 from contacts.lists.events import CATEGORY as LIST
 from contacts.lists.events import ListCreated, ListRenamed
+from contacts.workspace.actors import people
 from eventstore.envelope import Stream
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class Audits:
         return diff(past, await self._names(workspace_id, past), after=after, upto=upto)
 
     async def _names(self, workspace_id: UUID, past: Chronicle, lists: Mapping[UUID, str] = NOTHING) -> Names:
-        return Names(await self._workspaces.get(workspace_id), past.contact_id, lists)
+        workspace = await self._workspaces.get(workspace_id)
+        members = people(self._store.keyring.hmac, workspace_id, workspace.members)
+        return Names(workspace, past.contact_id, lists, members)
 
     async def _list_names(self, workspace_id: UUID, past: Chronicle) -> dict[UUID, str]:
         """As the lists are called now."""

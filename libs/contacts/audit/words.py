@@ -11,6 +11,7 @@ from uuid import UUID
 from contacts.audit.fields import ATTRIBUTES, CONSENTS
 from contacts.contact.events import Address, ChannelIdentity, Location
 from contacts.contact.state import Channel
+from contacts.workspace.actors import DIGEST
 from contacts.workspace.state import Workspace
 
 _FIELDS: Final = {
@@ -49,25 +50,34 @@ _REASONS: Final = {
 }
 TEXT_MAX: Final = 200
 NOTHING: Final[Mapping[UUID, str]] = MappingProxyType({})
+NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Names:
     """Knows who is behind the actors of one workspace, which contact is meant by "this contact", and lists by name."""
 
-    def __init__(self, workspace: Workspace, contact_id: UUID, lists: Mapping[UUID, str] = NOTHING) -> None:
+    def __init__(
+        self, workspace: Workspace, contact_id: UUID, lists: Mapping[UUID, str] = NOTHING,
+        people: Mapping[str, str] = NOBODY,
+    ) -> None:  # fmt: skip
+        """`people` has the ids of members by actor."""
         self.workspace_id = workspace.id
         self._workspace = workspace
         self._contact_id = contact_id
         self._lists = lists
+        self._people = people
 
     def actor(self, actor: str | None) -> str | None:
-        """`API key “crm”`, `member “anna”`; None where nobody was recorded."""
+        """`API key “crm”`, `member “anna”`, `user mzxw6ytb`; None where nobody was recorded."""
+        if actor is not None and actor in self._people:
+            return f"member “{self._people[actor]}”"
         kind, _, id_ = (actor or "").partition(":")
         if kind == "key":
             key = self._workspace.keys.get(id_)
             return f"API key “{key.name}”" if key else f"API key {id_}"
         if kind == "user":
-            return f"member “{id_}”"
+            # Somebody whom the workspace does not know, or does not any more: enough to tell two of them apart.
+            return f"user {id_[:8]}" if DIGEST.fullmatch(id_) else f"member “{id_}”"
         if kind == "system":
             return _SYSTEM.get(id_, f"Rollbook itself ({id_})")
         return actor or None

@@ -126,7 +126,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks, as authentication found out."""
 
     workspace_id: UUID
-    #: For the metadata of events: `key:<id>`, `user:<id>`.
+    #: For the metadata of events: `key:<id>`, `user:<digest>` (`contacts.workspace.actors`).
     actor: str
     role: Role
     #: What it may do, the scopes of a service included.
