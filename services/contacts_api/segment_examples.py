@@ -34,7 +34,7 @@ LIST: Final[dict[str, Any]] = {
     "changed_at": CREATED_AT,
     "archived_at": None,
 }
-SEGMENT: Final[dict[str, Any]] = {**LIST, "name": "Germans who click", "filter": FILTER}
+SEGMENT: Final[dict[str, Any]] = {**LIST, "name": "Germans who click", "filter": FILTER, "counting": None}
 MEMBERS_CHANGED: Final[dict[str, Any]] = {
     "changed": 1,
     "unchanged": 0,

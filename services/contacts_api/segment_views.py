@@ -9,7 +9,7 @@ from uuid import UUID
 from contacts.lists.decider import ContactList
 from contacts.segment.decider import Segment
 from contacts.segment.explaining import Explained, Explanation, Reason
-from contacts.segment.queries import Cause, Definition, In, Moved
+from contacts.segment.queries import Cause, Counting, Definition, In, Moved
 from contacts_api.views import Total, View
 
 
@@ -26,6 +26,15 @@ class ListView(View, frozen=True, kw_only=True):
     archived_at: datetime | None
 
 
+class CountingView(View, frozen=True):
+    """How far a new definition was asked of the contacts of a large workspace; until then members are those so far."""
+
+    #: Contacts that were asked.
+    counted: int
+    #: How many there are.
+    of: int
+
+
 class SegmentView(View, frozen=True, kw_only=True):
     """A dynamic segment."""
 
@@ -36,6 +45,8 @@ class SegmentView(View, frozen=True, kw_only=True):
     version: int
     #: Who is in it now; null right after a change that the read model does not show yet.
     members: int | None
+    #: While its first members are still looked for; null once all are known.
+    counting: CountingView | None
     created_at: datetime | None
     changed_at: datetime | None
     archived_at: datetime | None
@@ -172,13 +183,18 @@ def list_view(shown: Definition | ContactList, members: int | None = None) -> Li
     )
 
 
-def segment_view(shown: Segment | Definition, members: int | None = None) -> SegmentView:
+def segment_view(
+    shown: Segment | Definition, members: int | None = None, counting: Counting | None = None
+) -> SegmentView:
+    if isinstance(shown, Definition):
+        members, counting = shown.members, shown.counting
     return SegmentView(
         id=shown.id,
         name=shown.name,
         filter=shown.filter or {},
         version=shown.version,
-        members=shown.members if isinstance(shown, Definition) else members,
+        members=members,
+        counting=None if counting is None else CountingView(counting.contacts, counting.of),
         created_at=shown.created_at,
         changed_at=shown.changed_at,
         archived_at=shown.archived_at,

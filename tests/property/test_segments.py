@@ -18,7 +18,7 @@ from contacts.catalog import CODEC
 from contacts.engagement.projection import EngagementProjection
 from contacts.history.projection import HistoryProjection
 from contacts.lists.handler import ListHandler
-from contacts.segment import filling, membership
+from contacts.segment import membership, projection
 from contacts.segment.explaining import Explainer
 from contacts.segment.filters import Filters
 from contacts.segment.handler import SegmentHandler
@@ -69,6 +69,7 @@ class Rig:
         self.process = Process.on(store, database)
         self.connection = connection
         self.now = START
+        self.large_from = LARGE[0]
 
     async def history(self, seed: int) -> tuple[History, Events]:
         """A history in a workspace of its own, with the read models that know contacts at its end."""
@@ -109,7 +110,7 @@ class Rig:
 
         What is filled bit by bit is gone on with between them, or not.
         """
-        projection = SegmentProjection()
+        projection = SegmentProjection(large_from=self.large_from)
         wanted = [event for event in events if event.type in projection.types]
         start = 0
         while start < len(wanted):
@@ -169,9 +170,7 @@ async def rig(module_database: str) -> AsyncIterator[Rig]:
     readers = await asyncpg.create_pool(
         module_database, min_size=1, max_size=1, server_settings={"role": "rollbook_reader"}
     )
-    large_from = filling.LARGE_FROM
     yield Rig(module_database, store, connection, readers)
-    filling.LARGE_FROM = large_from
     await readers.close()
     await connection.close()
     await store.close()
@@ -181,7 +180,7 @@ async def check(rig: Rig, seed: int) -> Counter[str]:
     """What was compared. Raises Mismatch with the trace."""
     history, events = await rig.history(seed)
     chosen = random.Random(seed)
-    filling.LARGE_FROM = chosen.choice(LARGE)
+    rig.large_from = chosen.choice(LARGE)
     await rig.project("rm_segment", history, events, chosen, largest=chosen.choice((1, 3, 1_000)))
     found = await rig.members(history)
     for (position, at, expected), members in zip(history.checked, found, strict=True):
@@ -262,7 +261,7 @@ async def test_batches_and_ticks_make_no_difference(rig: Rig) -> None:
     chosen = random.Random(SEED)
     for number in range(max(3, HISTORIES // 10)):
         history, events = await rig.history(chosen.getrandbits(32))
-        filling.LARGE_FROM = LARGE[number % len(LARGE)]
+        rig.large_from = LARGE[number % len(LARGE)]
         await rig.project("rm_segment", history, events, chosen, largest=1)
         await rig.project(BESIDE, history, events, chosen, largest=1_000)
         workspace_id = history.people.workspace_id
@@ -295,18 +294,31 @@ def _blind(of: Any, step: Any) -> Any:
 
 PASS_TIME: Final = membership._Living._pass_time
 ACTIVITIES: Final = membership._Living._activities
+
+
+async def _asked_late(*_: Any) -> dict[UUID, Any]:
+    """Contacts that something happens to are asked when their turn comes, as what they are by then."""
+    return {}
+
+
 AFFECTED: Final = membership._Living._affected
 
 
 @pytest.mark.parametrize(
-    ("method", "bug"),
-    [("_pass_time", _late), ("_pass_time", _without_clock), ("_activities", _alone), ("_affected", _blind)],
-    ids=["window boundary", "forgotten clock", "merged profile", "unread activity"],
+    ("place", "name", "bug"),
+    [
+        (membership._Living, "_pass_time", _late),
+        (membership._Living, "_pass_time", _without_clock),
+        (membership._Living, "_activities", _alone),
+        (membership._Living, "_affected", _blind),
+        (projection, "ask_early", _asked_late),
+    ],
+    ids=["window boundary", "forgotten clock", "merged profile", "unread activity", "filled late"],
 )
 async def test_a_planted_bug_is_found(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, method: str, bug: Callable[..., Any]
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, place: object, name: str, bug: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr(membership._Living, method, bug)
+    monkeypatch.setattr(place, name, bug)
 
     async def look() -> None:
         for seed in range(60):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -72,10 +73,8 @@ class SegmentFiller:
     async def step(self, connection: Connection, lane: int) -> None:
         """One stretch, and as long a rest: others have their turn, and a machine of few cores has other work."""
         started = time.perf_counter()
-        try:
+        with contextlib.suppress(asyncpg.LockNotAvailableError):
             await self._stretch(connection, lane)
-        except asyncpg.LockNotAvailableError:
-            pass
         await asyncio.sleep(max(REST_MIN_S, time.perf_counter() - started))
 
     async def _stretch(self, connection: Connection, lane: int) -> None:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from eventstore.projection import Connection
 
 SQL: Final = load("contacts.segment", "filling.sql")
-#: Workspaces with more contacts are filled bit by bit.
-LARGE_FROM: Final = 5_000
 #: Fillings that go through the contacts together.
 TOGETHER_MAX: Final = 8
 FIRST: Final = UUID(int=0)
@@ -61,9 +59,9 @@ def filling_of(event: RecordedEvent[Any], kept: Kept, segment_ids: Collection[UU
     )  # fmt: skip
 
 
-async def is_large(connection: Connection, event: RecordedEvent[Any]) -> bool:
-    """Whether the workspace had many contacts at an event: the same whenever it is asked."""
-    large: bool = await connection.fetchval(SQL["is_large"], event.workspace_id, event.position, LARGE_FROM)
+async def is_large(connection: Connection, event: RecordedEvent[Any], large_from: int) -> bool:
+    """Whether the workspace had more contacts at an event: the same whenever it is asked."""
+    large: bool = await connection.fetchval(SQL["is_large"], event.workspace_id, event.position, large_from)
     return large
 
 

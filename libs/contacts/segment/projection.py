@@ -42,6 +42,7 @@ POLL_MAX_S: Final = 0.1
 #: Contacts whose time has come that are looked at together, and in one transaction of the clock.
 DUE_MAX: Final = 2_000
 PASSED_MAX: Final = 20_000
+LARGE_FROM: Final = 5_000
 
 
 class SourcesBehind(OSError):
@@ -49,7 +50,10 @@ class SourcesBehind(OSError):
 
 
 class SegmentProjection(Projection):
-    """Rows of `segment`, `definition`, `membership`, `watch` and `change`. An erased contact has no membership."""
+    """Rows of all tables of the schema, but for the marks of fillings, which `fill` moves as well.
+
+    An erased contact has no membership.
+    """
 
     name = "segment"
     version = 2
@@ -63,8 +67,10 @@ class SegmentProjection(Projection):
         {"membership", "watch", "change", "segment_count", "filling", "filled_early", "first_change"}
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, large_from: int = LARGE_FROM) -> None:
+        """Workspaces with more contacts than `large_from` are filled bit by bit."""
         self._remembered = Remembered()
+        self._large_from = large_from
 
     def key(self, event: RecordedEvent[Any]) -> UUID:
         """The stream. Said here anew, which keeps the lane in its order: members depend on many streams."""
@@ -136,7 +142,8 @@ class SegmentProjection(Projection):
     ) -> None:
         """Everybody is asked what the segments make of them from now on: at once, or by and by where they are many."""
         workspace_id, lane = event.workspace_id, event.lane
-        filling = filling_of(event, kept, segment_ids, is_large=await is_large(connection, event))
+        large = await is_large(connection, event, self._large_from)
+        filling = filling_of(event, kept, segment_ids, is_large=large)
         if filling.is_large:
             await open_filling(connection, filling)
             if await connection.fetchval(FILLING["is_live"]):

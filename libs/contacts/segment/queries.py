@@ -50,6 +50,15 @@ class When(msgspec.Struct, frozen=True):
 NOW: Final = When(datetime(9999, 1, 1, tzinfo=UTC), FOREVER - 1)
 
 
+class Counting(msgspec.Struct, frozen=True):
+    """How far a segment of a large workspace is filled: members are those among the contacts that were asked."""
+
+    #: Contacts that were asked.
+    contacts: int
+    #: How many there are, deleted ones too.
+    of: int
+
+
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """A segment or list as the read model has it."""
 
@@ -62,6 +71,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     members: int
     #: None of a list.
     filter: Any | None
+    #: While it is filled.
+    counting: Counting | None = None
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -135,13 +146,23 @@ class SegmentQueries:
                 SQL["page"], workspace_id, lists, archived, after.name, after.id, limit + 1
             )  # fmt: skip
             total = await connection.fetchval(SQL["total"], workspace_id, lists, archived)
+            filling = any(row["counted"] is not None for row in rows)
+            contacts = await connection.fetchval(SQL["contacts"], workspace_id) if filling else 0
         place = [_Place(row["segment_id"], row["filed_name"]) for row in rows]
-        return _page([_definition(row) for row in rows], place, limit, total)
+        return _page([_definition(row, contacts) for row in rows], place, limit, total)
 
     async def count(self, workspace_id: UUID, segment_id: UUID, when: When = NOW) -> int:
         """How many are in it; exact."""
         async with reading(self._pool, workspace_id) as connection:
             return await _count(connection, workspace_id, segment_id, when)
+
+    async def counting(self, workspace_id: UUID, segment_id: UUID) -> Counting | None:
+        """How far it is filled; None where it is, or the read model does not know it yet."""
+        async with reading(self._pool, workspace_id) as connection:
+            counted = await connection.fetchval(SQL["filled"], workspace_id, segment_id)
+            if counted is None:
+                return None
+            return _counting(counted, await connection.fetchval(SQL["contacts"], workspace_id))
 
     async def members(
         self, workspace_id: UUID, segment_id: UUID, *, position: int, when: When = NOW, limit: int = LIMIT_DEFAULT,
@@ -267,7 +288,12 @@ def _opened(cursor: str | None) -> _Place:
     return place
 
 
-def _definition(row: Record) -> Definition:
+def _counting(counted: int, contacts: int) -> Counting:
+    # Contacts that came since are not among those to be asked, but those that were absorbed are.
+    return Counting(min(counted, contacts), contacts)
+
+
+def _definition(row: Record, contacts: int) -> Definition:
     return Definition(
         id=row["segment_id"],
         name=row["name"],
@@ -277,6 +303,7 @@ def _definition(row: Record) -> Definition:
         archived_at=row["archived_at"],
         members=row["members"],
         filter=None if row["filter"] is None else _decode_filter(row["filter"]),
+        counting=None if row["counted"] is None else _counting(row["counted"], contacts),
     )
 
 

@@ -2,9 +2,14 @@
 -- position: what is in force then began not after it and ends after it, compared in this order.
 
 -- page --
--- Lists, or segments, in the order of their names from a place on; one without members has no total of its own.
+-- Lists, or segments, in the order of their names from a place on, with how many contacts were asked where it is filled.
 SELECT
-    g.segment_id, g.name, g.filed_name, g.version, g.created_at, g.changed_at, g.archived_at, c.members, d.filter
+    g.segment_id, g.name, g.filed_name, g.version, g.created_at, g.changed_at, g.archived_at, c.members, d.filter,
+    (
+        SELECT min(f.counted)
+        FROM rm_segment.filling AS f
+        WHERE f.workspace_id = $1 AND NOT f.is_done AND g.segment_id = ANY (f.segment_ids)
+    ) AS counted
 FROM rm_segment.segment AS g
 JOIN rm_segment.segment_count AS c ON c.workspace_id = g.workspace_id AND c.segment_id = g.segment_id
 JOIN rm_segment.definition AS d ON d.workspace_id = g.workspace_id AND d.segment_id = g.segment_id
@@ -23,6 +28,20 @@ WHERE g.workspace_id = $1 AND g.is_list = $2 AND (g.archived_at IS NOT NULL) = $
 SELECT c.members
 FROM rm_segment.segment_count AS c
 WHERE c.workspace_id = $1 AND c.segment_id = $2
+
+-- filled --
+-- How many contacts were asked of those a segment is filled from; no row where it is not being filled.
+SELECT f.counted
+FROM rm_segment.filling AS f
+WHERE f.workspace_id = $1 AND NOT f.is_done AND $2 = ANY (f.segment_ids)
+ORDER BY f.position
+LIMIT 1
+
+-- contacts --
+-- How many contacts there are, deleted ones too.
+SELECT coalesce(sum(c.contacts), 0)::bigint
+FROM rm_contact.contact_count AS c
+WHERE c.workspace_id = $1
 
 -- count_at --
 SELECT count(*)

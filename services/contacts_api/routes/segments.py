@@ -119,7 +119,8 @@ async def read_segment(call: Call[SegmentPath, SegmentQuery, Nothing]) -> Answer
         return json_answer(200, segment_view(segment)).header(b"etag", etag(segment.version))
     segment = await services.segment_handler.get(workspace_id, segment_id)
     members = await services.segment_queries.count(workspace_id, segment_id)
-    return json_answer(200, segment_view(segment, members)).header(b"etag", etag(segment.version))
+    counting = await services.segment_queries.counting(workspace_id, segment_id)
+    return json_answer(200, segment_view(segment, members, counting)).header(b"etag", etag(segment.version))
 
 
 @endpoint(

@@ -11,7 +11,9 @@ import asyncpg
 import httpx2
 from uuid_utils.compat import uuid7
 
+from contacts.segment.filler import SegmentFiller
 from contacts.segment.projection import SegmentProjection
+from eventstore.connection import connector
 from eventstore.rebuild import Rebuild
 from tests.integration.api.conftest import Api, Tenant
 from tests.support.waiting import until
@@ -356,3 +358,32 @@ async def test_whoever_matches_a_filter_joins_a_list_at_once(api: Api) -> None:
     assert [(await ok(removed))[name] for name in ("changed", "unchanged", "refused")] == [2, 2, 0]
     for body in ({}, {"filter": GERMANS, "contacts": [contacts[0]["id"]]}, {"contacts": []}):
         assert (await tenant.owner.post(path, json=body)).status_code in (400, 422)
+
+
+async def test_a_segment_of_a_large_workspace_is_filled_bit_by_bit_and_says_how_far_it_is(
+    api: Api, module_database: str
+) -> None:
+    tenant = await api.tenant()
+    contacts = [await tenant.contact(email=f"{uuid7()}@example.com", country="DE") for _ in range(3)]
+    segment_id, created = await segment(tenant, GERMANS)
+    path = f"/v1/segments/{segment_id}"
+    ids = await members(tenant, path, created)
+    assert ids == sorted(contact["id"] for contact in contacts)
+    connect = connector(module_database, role="rollbook_projector", application_name="filler")
+    connection = await connect()
+    try:
+        await connection.execute(
+            "INSERT INTO rm_segment.filling (workspace_id, position, at, lane, cause, event_id, segment_ids, scope)"
+            " SELECT d.workspace_id, d.from_position, now(), 0, 'segment.created', $2, ARRAY[$1::uuid], s.state"
+            " FROM rm_segment.definition AS d JOIN rm_segment.scope AS s ON s.workspace_id = d.workspace_id"
+            " WHERE d.segment_id = $1",
+            UUID(segment_id), uuid4(),
+        )  # fmt: skip
+        waiting = await ok(await tenant.owner.get(path))
+        assert waiting["counting"] == {"counted": 0, "of": 3}
+        assert (await ok(await tenant.owner.get("/v1/segments")))["items"][0]["counting"] == waiting["counting"]
+        await SegmentFiller(connect, SegmentProjection()).step(connection, 0)
+    finally:
+        connection.terminate()
+    filled = await ok(await tenant.owner.get(path))
+    assert (filled["counting"], filled["members"], await members(tenant, path)) == (None, 3, ids)
