@@ -12,13 +12,20 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from contacts.catalog import CODEC
+from contacts.facet.index import FacetIndex
+from eventstore.cipher import Keyring
+from eventstore.store import EventStore
+from servicekit.settings import Settings
 from tests.bench.harness import QUICK, print_goal, print_table, quantile
-from tests.bench.million_data import prepare, server
+from tests.bench.million_data import SECRET, prepare, server
 from tests.bench.million_questions import Asked, questions
 
 ROUNDS = 5 if QUICK else 40
 #: Nobody waits longer for a figure that is only there to compare with.
 PLAIN_ROUNDS = 3
+#: As much as an API process has where nothing else is said.
+FACET_BYTES = Settings().facet_memory_mb * 1_000_000
 
 
 class Measured(NamedTuple):
@@ -38,10 +45,13 @@ async def run() -> bool:
             dsn, min_size=1, max_size=2, server_settings={"role": "rollbook_reader", "jit": "off"}
         )
         plain = await asyncpg.connect(dsn, server_settings={"jit": "off"})
+        store = await EventStore.open(dsn, codec=CODEC, keyring=Keyring.from_secret(SECRET), pool_size=1)
         try:
-            pick = random.Random(7)
-            measured = [await _measure(asked, plain) for asked in await questions(pool, plain, dsn, pick)]
+            async with FacetIndex(pool, store, bytes_max=FACET_BYTES) as facets:
+                asked = await questions(pool, plain, store, facets, random.Random(7))
+                measured = [await _measure(each, plain) for each in asked]
         finally:
+            await store.close()
             await plain.close()
             await pool.close()
     return _report(measured)
@@ -72,7 +82,7 @@ def _report(measured: Sequence[Measured]) -> bool:
             f"{m.p50:,.1f}",
             f"{m.p95:,.1f}",
             "" if m.plain is None else f"{m.plain:,.1f}",
-            f"≤ {m.asked.goal_ms:,}",
+            "" if m.asked.goal_ms is None else f"≤ {m.asked.goal_ms:,}",
         ]
         for m in measured
     ]
@@ -81,5 +91,9 @@ def _report(measured: Sequence[Measured]) -> bool:
     for m in measured:
         print(f"  {m.asked.name}\n    {m.plan}")
     # Each is told, also behind one that was missed.
-    reached = [print_goal(m.asked.name, m.p95, m.asked.goal_ms, at_least=False, unit=" ms") for m in measured]
+    reached = [
+        print_goal(m.asked.name, m.p95, m.asked.goal_ms, at_least=False, unit=" ms")
+        for m in measured
+        if m.asked.goal_ms is not None
+    ]
     return all(reached)

@@ -33,6 +33,8 @@ CONTACTS_MIN: Final = 20_000
 #: How long a count waits for the history of profiles, which is written a moment after them.
 WAIT_S: Final = 0.25
 LOOK_EVERY_S: Final = 0.02
+#: Nor does it wait where that is so many positions behind.
+SOON_MAX: Final = 5_000
 #: What was not asked for so long is let go, and with it what may have been erased meanwhile.
 IDLE_S: Final = 900.0
 #: A workspace that was too large is not tried again for so long; no copy gets older than that.
@@ -160,7 +162,8 @@ class FacetIndex:
                     return False
                 if standing.positions[HISTORY] >= at_least:
                     return await self._renew(workspace_id, kept, connection, standing)
-            if asyncio.get_running_loop().time() > deadline:
+            late = at_least - standing.positions[HISTORY] > SOON_MAX
+            if late or asyncio.get_running_loop().time() > deadline:
                 return False
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -188,6 +191,7 @@ class FacetIndex:
             kept.loading = asyncio.create_task(self._load(workspace_id, kept, missing))
 
     async def _load(self, workspace_id: UUID, kept: _Kept, missing: Iterable[Column]) -> None:
+        is_first = kept.copy.standing is None
         try:
             async with self._one_load, kept.lock, reading(self._pool, workspace_id) as connection:
                 await connection.execute(f"SET LOCAL statement_timeout = {LOAD_TIMEOUT_MS}")
@@ -197,15 +201,17 @@ class FacetIndex:
                 await kept.copy.renew(connection, self._store, standing, sorted(missing, key=repr))
             self._make_room(workspace_id)
         except Exception as error:  # noqa: BLE001 whatever it was, SQL answers
-            self._give_up(workspace_id, kept, error)
+            # What grew too large question by question may well do for the next one alone.
+            pause_s = AGE_S if is_first and isinstance(error, TooLarge) else PAUSE_S
+            self._give_up(workspace_id, kept, error, pause_s)
         finally:
             kept.loading = None
 
-    def _give_up(self, workspace_id: UUID, kept: _Kept, error: BaseException) -> None:
-        """Nothing is left of the copy. It is made anew some time after the next question."""
+    def _give_up(self, workspace_id: UUID, kept: _Kept, error: BaseException, pause_s: float = PAUSE_S) -> None:
+        """Nothing is left of the copy; later a question makes one with what it asks for itself."""
+        if not isinstance(error, OutOfDate):
+            kept.not_before = asyncio.get_running_loop().time() + pause_s
         kept.copy = Copy(workspace_id, self._bytes_max)
-        pause_s = AGE_S if isinstance(error, TooLarge) else PAUSE_S
-        kept.not_before = 0.0 if isinstance(error, OutOfDate) else asyncio.get_running_loop().time() + pause_s
         _log.warning("the facet index lets go of a workspace, which SQL counts: %s", type(error).__name__)
 
     def _make_room(self, workspace_id: UUID) -> None:

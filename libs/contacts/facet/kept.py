@@ -6,6 +6,7 @@ read anew, so that doing it twice does no harm.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -35,6 +36,8 @@ BEHIND_MAX: Final = 1_000_000
 CHANGED_MAX: Final = 20_000
 #: What an activity takes while it is being loaded.
 EVENT_BYTES: Final = 28
+#: Values behind hashes that are fetched at a time.
+VALUES_AT_ONCE: Final = 5_000
 #: Slots that arrays have more than they need.
 SPARE: Final = 1_000
 
@@ -134,7 +137,7 @@ class Copy:
     async def _load_fields(self, connection: AnyConnection, fields: list[Values]) -> None:
         rows = await fetching.fetch_contacts(connection, self._workspace_id, fields, None)
         new = {each: fetching.new_column(each) for each in fields}
-        shown = self._slots_of(rows)
+        shown = await asyncio.to_thread(self._slots_of, rows)
         self._shown[shown] = True
         for column in new.values():
             column.resize(len(self._shown))
@@ -166,17 +169,18 @@ class Copy:
 
     async def _put(self, connection: AnyConnection, rows: Rows, columns: Mapping[Values, Codes | Ordered]) -> None:
         """Columns that do not fit are declined; rows come in the order of `columns`."""
-        slots = self._slots_of(rows)
+        slots = await asyncio.to_thread(self._slots_of, rows)
         for n, (each, column) in enumerate(columns.items()):
             raw = rows[f"v{n}"]
             raw = raw.astype(raw.dtype.newbyteorder("="))
             try:
                 if isinstance(column, Codes):
-                    strange = fetching.ids_of(rows[column.strange(raw)])
-                    if strange:
-                        for hash_, known in await fetching.fetch_values(connection, self._workspace_id, each, strange):
+                    strange = await asyncio.to_thread(column.strange, raw)
+                    for start in range(0, len(strange), VALUES_AT_ONCE):
+                        ids = fetching.ids_of(rows[strange[start : start + VALUES_AT_ONCE]])
+                        for hash_, known in await fetching.fetch_values(connection, self._workspace_id, each, ids):
                             column.learn(hash_, known)
-                column.put(slots, raw)
+                await asyncio.to_thread(column.put, slots, raw)
             except TooVaried:
                 self.declined.add(each)
 
