@@ -28,6 +28,8 @@ PAGE_EVENTS: Final = 5_000
 # Wanted events per transaction: enough for COPY to be at its speed, few enough that two windows (one read ahead) fit in
 # some hundred megabytes.
 WINDOW_EVENTS: Final = 25_000
+# Decoded at a time: in between, the window before is handed on to PostgreSQL, which must not run out of work.
+DECODED_EVENTS: Final = 250
 
 Cursor = tuple[UUID, str, int]
 """Stream id, category and version: the order of the unique index that the load follows."""
@@ -137,27 +139,33 @@ class StreamLoad:
             begun = next((n for n, row in enumerate(rows[:whole]) if row["stream_id"] != cut), whole)
             for part, fresh in ((rows[:begun], False), (rows[begun:whole], True)):
                 if part:
-                    yield self._window(part, fresh=fresh)
+                    yield await self._window(part, fresh=fresh)
             if ended:
                 return
             cut = rows[whole - 1]["stream_id"]
             cursor = (cut, rows[whole - 1]["category"], rows[whole - 1]["version"])
             del rows[:whole]
 
-    def _window(self, rows: Sequence[Record], *, fresh: bool) -> Window:
+    async def _window(self, rows: Sequence[Record], *, fresh: bool) -> Window:
         bad: list[Failure] = []
-        try:
-            events = self._store.decode(rows)
-        except Exception as error:
-            if not is_poison(error):
-                raise
-            events = [self._decode(row, bad) for row in rows]
+        events: list[RecordedEvent[Any]] = []
+        for first in range(0, len(rows), DECODED_EVENTS):
+            events += self._decode(rows[first : first + DECODED_EVENTS], bad)
+            await asyncio.sleep(0)
         last = events[-1]
         # Streams of several categories may share an id, and so a key.
         events.sort(key=attrgetter("position"))
         return Window(events, bad, fresh, (last.stream_id, last.category, last.version))
 
-    def _decode(self, row: Record, bad: list[Failure]) -> RecordedEvent[Any]:
+    def _decode(self, rows: Sequence[Record], bad: list[Failure]) -> list[RecordedEvent[Any]]:
+        try:
+            return self._store.decode(rows)
+        except Exception as error:
+            if not is_poison(error):
+                raise
+            return [self._decode_one(row, bad) for row in rows]
+
+    def _decode_one(self, row: Record, bad: list[Failure]) -> RecordedEvent[Any]:
         try:
             return self._store.decode([row])[0]
         except Exception as error:

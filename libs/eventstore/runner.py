@@ -32,6 +32,8 @@ BATCH_FIRST: Final = 1_000
 BATCH_MIN: Final = 100
 # Long enough that a commit costs nothing beside it, short enough that a swap or a stop need not wait.
 BATCH_TARGET_S: Final = 1.0
+# When, of the time that a batch takes, the next one is read.
+READ_AHEAD_AT: Final = 0.3
 # A batch costs some milliseconds whatever it holds. From so many events on, a unit at the head rests for as long as the
 # last batch took before it looks again: a busy log is followed in fewer, fuller batches, a quiet one at once.
 BUSY_EVENTS: Final = 10
@@ -99,6 +101,8 @@ class UnitRunner:
         self._renewed_at = 0.0
         self._retried_at = 0.0
         self._taken_over = False
+        #: What the last batch took.
+        self._seconds = 0.0
 
     async def run(self) -> None:
         """Until the lease is lost or the task cancelled. A PositionGap is never waited out: the unit stands still."""
@@ -132,7 +136,7 @@ class UnitRunner:
                     continue
                 if read.batch.last - read.batch.after == limit:
                     # More is there for certain: read and decode it while PostgreSQL writes this.
-                    ahead = asyncio.create_task(self._reader.read(read.batch.last, self._size.limit))
+                    ahead = asyncio.create_task(self._read_ahead(read.batch.last))
                 seconds = await self._apply(applier, read)
                 if ahead is None:
                     await self._rest(len(read.batch.events), seconds)
@@ -143,6 +147,11 @@ class UnitRunner:
                 ahead.cancel()
                 await asyncio.gather(ahead, return_exceptions=True)
             connection.terminate()
+
+    async def _read_ahead(self, after: int) -> Read:
+        # Not at once: a batch begins with the work of this process, and ends with that of PostgreSQL.
+        await asyncio.sleep(self._seconds * READ_AHEAD_AT)
+        return await self._reader.read(after, self._size.limit)
 
     async def _take_over(self, connection: Connection) -> Applier:
         position = await leases.renew(connection, self.lease)
@@ -157,7 +166,7 @@ class UnitRunner:
         """Answers how many seconds it took."""
         started = time.perf_counter()
         applied = await applier.apply(read)
-        seconds = time.perf_counter() - started
+        self._seconds = seconds = time.perf_counter() - started
         unit, batch = self.lease.unit, read.batch
         self._announcer.moved(unit)
         self._renewed_at = time.monotonic()

@@ -95,10 +95,16 @@ def _put_channels(extras: Extras, channels: Iterable[Channel]) -> None:
 
 
 def _folded(contact: Contact) -> Extras:
+    if _is_plain(contact.external_id) and _is_plain(contact.messaging_id) and _is_plain(contact.email):
+        return {}
     texts = {
         "external_id": contact.external_id,
         "messaging_id": contact.messaging_id,
         "email": email_normal(contact.email) if contact.email and not contact.email.isascii() else contact.email,
     }
+    return {name: fold(text) for name, text in texts.items() if text and not _is_plain(text)}
+
+
+def _is_plain(text: str | None) -> bool:
     # Of ASCII, PostgreSQL's lower() in the collation C is all of it, but for one kind of apostrophe.
-    return {name: fold(text) for name, text in texts.items() if text and not (text.isascii() and "`" not in text)}
+    return not text or (text.isascii() and "`" not in text)

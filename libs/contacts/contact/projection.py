@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -101,14 +101,15 @@ class ContactProjection(Projection):
         await quota.keep_limits(connection, limits)
         changed = await standings.record_facts(connection, said)
         addresses = standings.Addresses(self._keys)
-        touched = await _touched(connection, own, addresses, fresh=fresh) if own else []
+        touched, links = await _touched(connection, own, addresses, fresh=fresh) if own else ([], [])
         restood = await standings.stand(connection, touched, changed, addresses)
         new = [contact for contact in touched if contact.before is None and contact.visible]
         present = [contact for contact in touched if contact.before is not None and contact.visible]
-        if len(new) >= COPY_MIN:
-            await _copy(connection, new)
-        else:
+        if len(new) < COPY_MIN:
             present += new
+            new = []
+        if new or links:
+            await _copy(connection, new, links)
         await _upsert(connection, present)
         await standings.restand(connection, restood)
         await _hide(connection, [contact for contact in touched if contact.before and not contact.visible])
@@ -120,14 +121,15 @@ class ContactProjection(Projection):
 
 async def _touched(
     connection: Connection, events: Sequence[RecordedEvent[Any]], addresses: standings.Addresses, *, fresh: bool
-) -> list[Touched]:
+) -> tuple[list[Touched], list[tuple[object, ...]]]:
+    """Contacts before and after, and rows of `contact_address` that are still to be copied."""
     known = await _known(connection, events, fresh=fresh)
     touched = [contact for contact in _fold(events, known) if contact.position]
-    await standings.link(connection, touched, addresses)
+    links = await standings.link(connection, touched, addresses)
     merged = [contact for contact in touched if contact.merged]
     if merged:
-        return [contact for contact in touched if not contact.merged] + await rows.regroup(connection, merged)
-    return touched
+        touched = [contact for contact in touched if not contact.merged] + await rows.regroup(connection, merged)
+    return touched, links
 
 
 async def _known(connection: Connection, events: Sequence[RecordedEvent[Any]], *, fresh: bool) -> dict[UUID, Contact]:
@@ -194,9 +196,29 @@ async def _upsert(connection: Connection, contacts: Iterable[Touched]) -> None:
             await writing
 
 
-async def _copy(connection: Connection, contacts: Sequence[Touched]) -> None:
-    """Takes contacts that have no row. Rows are made while PostgreSQL writes those before them."""
-    await connection.copy_records_to_table("contact", records=map(_row, contacts), columns=COLUMNS)
+async def _copy(connection: Connection, contacts: Sequence[Touched], links: Sequence[tuple[object, ...]]) -> None:
+    """Takes contacts that have no row, and what there is of addresses that are new.
+
+    Rows are made while PostgreSQL writes what comes before them: first the narrow tables, then the rows before.
+    """
+    writing = asyncio.create_task(_copy_narrow(connection, contacts, links))
+    remaining = iter(contacts)
+    made: list[Row] = []
+    try:
+        while not writing.done() and (chunk := [_row(contact) for contact in islice(remaining, CHUNK_ROWS)]):
+            made += chunk
+            await asyncio.sleep(0)
+    finally:
+        await writing
+    records = chain(made, map(_row, remaining))
+    await connection.copy_records_to_table("contact", records=records, columns=COLUMNS)
+
+
+async def _copy_narrow(
+    connection: Connection, contacts: Sequence[Touched], links: Sequence[tuple[object, ...]]
+) -> None:
+    if links:
+        await connection.copy_records_to_table("contact_address", records=links, columns=standings.LINK_COLUMNS)
     recency = ((c.workspace_id, c.after.id, c.after.changed_at, c.after.deleted) for c in contacts)
     await connection.copy_records_to_table("contact_recency", records=recency, columns=RECENCY_COLUMNS)
 

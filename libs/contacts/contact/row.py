@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -122,7 +122,9 @@ def phone_status(contact: Contact) -> str | None:
     return contact.standing.phone.status if contact.standing and contact.standing.phone else ACTIVE
 
 
-def _folded(texts: Iterable[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=4_096)
+def _folded(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Remembered: many contacts have the same tags."""
     return tuple(sorted({fold(text) for text in texts}))
 
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 #: From how many new rows on COPY is quicker than INSERT.
 COPY_MIN: Final = 20
-NOWHERE: Final[frozenset[Digest]] = frozenset()
 LINK_COLUMNS: Final = ("address", "workspace_id", "contact_id")
 
 SQL: Final = load("contacts.contact", "standings.sql")
@@ -149,26 +148,30 @@ class Addresses:
         return found
 
 
-async def link(connection: Connection, touched: Iterable[Touched], addresses: Addresses) -> None:
-    """Keeps who has which address, by what contacts say themselves. Comes before merged ones are put together."""
+async def link(connection: Connection, touched: Iterable[Touched], addresses: Addresses) -> list[tuple[object, ...]]:
+    """Keeps who has which address, by what contacts say themselves. Comes before merged ones are put together.
+
+    Answers rows of `contact_address` that are many and new: the caller copies them when it suits (`LINK_COLUMNS`).
+    """
     first: list[tuple[object, ...]] = []
     new: list[tuple[object, ...]] = []
     gone: list[tuple[object, ...]] = []
     for contact in touched:
-        if _has_same_addresses(contact):
-            continue
         workspace_id, contact_id = contact.workspace_id, contact.after.id
-        before, after = addresses.of(contact.before) if contact.before else NOWHERE, addresses.of(contact.after)
-        (new if contact.before else first).extend([(digest, workspace_id, contact_id) for digest in after - before])
-        gone += [(digest, workspace_id, contact_id) for digest in before - after]
-    if len(first) >= COPY_MIN:
-        await connection.copy_records_to_table("contact_address", records=first, columns=LINK_COLUMNS)
-    else:
+        if contact.before is None:
+            first += [(digest, workspace_id, contact_id) for digest in addresses.of(contact.after)]
+        elif not _has_same_addresses(contact):
+            before, after = addresses.of(contact.before), addresses.of(contact.after)
+            new += [(digest, workspace_id, contact_id) for digest in after - before]
+            gone += [(digest, workspace_id, contact_id) for digest in before - after]
+    if len(first) < COPY_MIN:
         new += first
+        first = []
     if gone:
         await connection.execute(SQL["unlink"], *map(list, zip(*gone, strict=True)))
     if new:
         await connection.execute(SQL["link"], *map(list, zip(*new, strict=True)))
+    return first
 
 
 def _has_same_addresses(contact: Touched) -> bool:
@@ -190,12 +193,12 @@ async def stand(
     if not unsure and not others:
         return []
     members = await _members(connection, [*unsure, *others])
-    digests: set[Digest] = set()
-    for contact in (*unsure, *others):
-        digests |= addresses.of(contact.after)
-        for member in members.get(contact.after.id, ()):
-            digests |= addresses.of(member)
-    found = await find(connection, digests)
+    said_of = [addresses.of(contact.after) for contact in (*unsure, *others)]
+    said_of += [addresses.of(member) for kin in members.values() for member in kin]
+    found = await find(connection, set[Digest]().union(*said_of))
+    if not found:
+        # Of nearly all who are new nobody said anything.
+        unsure = [c for c in unsure if c.before is not None or c.after.standing is not None]
     for contact in (*unsure, *others):
         kin = members.get(contact.after.id, ())
         said = found and any(not found.recorded.isdisjoint(addresses.of(each)) for each in (contact.after, *kin))
