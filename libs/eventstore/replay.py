@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eventstore.applier import Applier
 from eventstore.envelope import LaneBatch
-from eventstore.garbage import rarely_collected
+from eventstore.garbage import OF_A_LOAD, rarely_collected
 from eventstore.lease import lease_build
 from eventstore.loading import WINDOW_EVENTS, StreamLoad
 from eventstore.reading import Read, UnitReader
@@ -64,7 +64,7 @@ class Replay:
 
         Goes on with a load that was interrupted.
         """
-        with rarely_collected():
+        with rarely_collected(OF_A_LOAD):
             for applier, reader in self._units:
                 if applier.sliceable:
                     await StreamLoad(self._store, applier, self.projection).run(connect, report)
