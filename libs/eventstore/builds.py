@@ -161,7 +161,12 @@ def index_statements(index_sql: str) -> list[str]:
         if not _INDEX.match(statement):
             raise ValueError(f"index_sql holds more than indexes: {statement[:60]!r}")
         statements.append(_INDEX.sub(lambda m: f"CREATE {m[1] or ''}INDEX IF NOT EXISTS ", statement))
-    return sorted(statements, key=lambda statement: " gin " not in f" {statement.lower()} ".replace("(", " "))
+    return sorted(statements, key=lambda statement: not is_inverted(statement))
+
+
+def is_inverted(statement: str) -> bool:
+    """Whether it makes an inverted index (GIN)."""
+    return " gin " in statement.lower().replace("(", " ")
 
 
 def quoted(schema_name: str) -> str:
