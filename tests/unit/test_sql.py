@@ -39,6 +39,7 @@ COMPOSED: Final = {
         "contact/queries.sql:walk",
         "contact/queries.sql:gather",
         "contact/queries.sql:count",
+        "contact/queries.sql:matching",
         "contact/queries.sql:sample",
         "history/queries.sql:walk",
         "history/queries.sql:gather",

@@ -8,7 +8,7 @@ more is walked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from uuid import UUID
@@ -34,6 +34,8 @@ GLANCE_FROM: Final = 20_000
 #: So many found at a glance make it worth going further, but not as far as everybody takes.
 GLANCE_MIN: Final = 5
 GLANCE_FURTHER_MAX: Final = 40_000
+#: Of those who were chosen so many more are looked at than the page holds, lest some do not match any more.
+CHOSEN_SPARE: Final = 20
 #: Contacts that an estimate looks at, about.
 SAMPLE: Final = 4_000
 #: Contacts that are walked past in search of a page, before all matches are gathered after all.
@@ -61,6 +63,16 @@ class Found(msgspec.Struct, frozen=True):
         return After(self.contact_id, key, None, total)
 
 
+class Known(NamedTuple):
+    """What matched a moment ago."""
+
+    total: Total
+    #: Who did, where they are few.
+    ids: Sequence[UUID] | None
+    #: Whether a snapshot shows what was shown then.
+    is_so_still: Callable[[AnyConnection], Awaitable[bool]]
+
+
 class Walked(NamedTuple):
     """What was come upon in walking through a list in its order."""
 
@@ -80,10 +92,15 @@ class Listing(msgspec.Struct, frozen=True):
     also: Condition | None = None
     #: The same, put so that it is quick for everybody at once.
     also_of_everybody: Condition | None = None
+    #: Where somebody knows beforehand what matches.
+    known: Known | None = None
 
     async def page(self, connection: AnyConnection, after: After | None, limit: int) -> tuple[list[Found], Total]:
         """The first `limit` contacts behind `after`, and how many there are in all."""
-        total = await self._known_total(connection, after)
+        known = self.known
+        if known is not None and (chosen := await self._choose(connection, known, after, limit)) is not None:
+            return chosen, known.total
+        total = known.total if known is not None else await self._known_total(connection, after)
         if total is None and (glanced := await self._glance(connection, limit)):
             return glanced
         if total is None:
@@ -119,6 +136,31 @@ class Listing(msgspec.Struct, frozen=True):
         if walked.gave_up or len(walked.found) < limit:
             return None
         return walked.found, await self._sampled(connection, among)
+
+    async def _choose(
+        self, connection: AnyConnection, known: Known, after: After | None, limit: int
+    ) -> list[Found] | None:
+        """Out of those who are known; None where they are not, or so many do not match any more that there are gaps."""
+        if known.ids is None:
+            return None
+        wanted = limit + CHOSEN_SPARE
+        parameters = Parameters(first=4)
+        ids = parameters.add(list(known.ids), "uuid[]")
+        statement, values = self._gathering(after, parameters, f"c.contact_id = ANY ({ids})")
+        rows = await connection.fetch(statement, self.workspace_id, None, wanted, *values)
+        found = [_found(row) for row in rows if row["contact_id"] is not None]
+        matching = found
+        if not await known.is_so_still(connection):
+            matching = await self._matching(connection, found)
+        return matching[:limit] if len(matching) >= limit or len(found) < wanted else None
+
+    async def _matching(self, connection: AnyConnection, found: list[Found]) -> list[Found]:
+        parameters = Parameters(first=3)
+        statement = SQL["matching"].format(filter=self.condition(parameters))
+        ids = [each.contact_id for each in found]
+        rows = await connection.fetch(statement, self.workspace_id, ids, *parameters.values)
+        matching = {row["contact_id"] for row in rows}
+        return [each for each in found if each.contact_id in matching]
 
     async def _sampled(self, connection: AnyConnection, among: int) -> Total:
         """An estimate from some pages of the table, so many that they hold about as many contacts as are wanted."""
@@ -203,10 +245,13 @@ class Listing(msgspec.Struct, frozen=True):
     def gathering(self, after: After | None) -> tuple[str, list[object]]:
         """The statement that gathers all matches, and its parameters from the fourth on."""
         parameters = Parameters(first=4)
+        return self._gathering(after, parameters, self.condition(parameters, everybody=True))
+
+    def _gathering(self, after: After | None, parameters: Parameters, condition: str) -> tuple[str, list[object]]:
         statement = SQL["gather"].format(
             key=self.sort.gathered(parameters),
             direction=self.sort.direction,
-            filter=self.condition(parameters, everybody=True),
+            filter=condition,
             place=place_in_gathered(self.sort, after, parameters),
         )
         return statement, parameters.values

@@ -121,6 +121,12 @@ LEFT JOIN (
 LEFT JOIN rm_contact.contact AS c ON c.workspace_id = $1 AND c.contact_id = s.contact_id
 ORDER BY s.passed
 
+-- matching --
+-- Those of some contacts that match. `listing` fills in what is in braces.
+SELECT c.contact_id
+FROM rm_contact.own_contact AS c
+WHERE c.workspace_id = $1 AND c.contact_id = ANY ($2::uuid[]) AND {filter}
+
 -- count --
 -- How many match: exact. `listing` fills in what is in braces.
 SELECT count(*)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from uuid import UUID
 
 import numpy as np
@@ -46,6 +46,15 @@ AT_ONCE_MAX: Final = 20_000
 LOAD_TIMEOUT_MS: Final = 300_000
 
 _log: Final = logging.getLogger(__name__)
+
+
+class Found(NamedTuple):
+    """How many contacts a filter holds of, and which where they are few."""
+
+    matches: int
+    ids: list[UUID] | None
+    #: The snapshot it is of.
+    standing: Standing
 
 
 class _Kept:
@@ -95,6 +104,16 @@ class FacetIndex:
         definitions: Mapping[UUID, Node], at_least: int,
     ) -> int | None:  # fmt: skip
         """How many contacts match, as of `at_least` or a later position; None where SQL has to say."""
+        found = await self.find(
+            workspace_id, wanted, node, moment=moment, definitions=definitions, at_least=at_least, ids_max=-1
+        )  # fmt: skip
+        return None if found is None else found.matches
+
+    async def find(
+        self, workspace_id: UUID, wanted: Filter, node: Node | None, *, moment: Moment,
+        definitions: Mapping[UUID, Node], at_least: int, ids_max: int,
+    ) -> Found | None:  # fmt: skip
+        """The same, and who they are if they are no more than `ids_max`."""
         if not self._bytes_max or moment.position is not None:
             return None
         try:
@@ -107,9 +126,17 @@ class FacetIndex:
                 if not await self._is_fresh(workspace_id, kept, at_least) or columns - kept.copy.columns.keys():
                     return None
                 found = await asyncio.to_thread(kept.copy.where, question, moment, definitions)
-                return int(np.count_nonzero(found))
+                count = int(np.count_nonzero(found))
+                assert kept.copy.standing is not None
+                return Found(count, kept.copy.ids(found) if count <= ids_max else None, kept.copy.standing)
         except Unanswerable:
             return None
+
+    async def shows(self, connection: AnyConnection, workspace_id: UUID, standing: Standing) -> bool:
+        """Whether a snapshot shows the same as another one did."""
+        if await self.position(connection, workspace_id) > standing.positions[HISTORY]:
+            return False
+        return await read_standing(connection, workspace_id, self._store.lane_of(workspace_id)) == standing
 
     async def position(self, connection: AnyConnection, workspace_id: UUID) -> int:
         """Up to where a snapshot shows contacts."""
@@ -172,7 +199,9 @@ class FacetIndex:
         before = kept.copy.standing
         if before == standing:
             return True
-        if before is None or standing.newest - before.position > AT_ONCE_MAX:
+        if before is None:
+            return False
+        if standing.newest - before.position > AT_ONCE_MAX:
             self._start(workspace_id, kept, ())
             return False
         try:
@@ -212,7 +241,7 @@ class FacetIndex:
         if not isinstance(error, OutOfDate):
             kept.not_before = asyncio.get_running_loop().time() + pause_s
         kept.copy = Copy(workspace_id, self._bytes_max)
-        _log.warning("the facet index lets go of a workspace, which SQL counts: %s", type(error).__name__)
+        _log.warning("the facet index lets go of a workspace, which SQL counts: %r", error)
 
     def _make_room(self, workspace_id: UUID) -> None:
         """The copies that were asked least recently go."""

@@ -93,6 +93,8 @@ class Copy:
         self._bytes_max = bytes_max
         self._slots = Slots()
         self._shown: Mask = np.zeros(0, np.bool_)
+        #: Of each slot both halves of the contact's id.
+        self._ids = np.zeros((2, 0), np.uint64)
         #: Who stands for the absorbed.
         self._roots: dict[UUID, UUID] = {}
         self._members: tuple[Ints, Ints] = (np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -102,9 +104,15 @@ class Copy:
         answering = Answering(self.columns, len(self._shown), self._members, moment, definitions)
         return self._shown & answering.where(node)
 
+    def ids(self, found: Mask) -> list[UUID]:
+        """The contacts in these slots, in any order."""
+        high, low = self._ids[:, np.flatnonzero(found)].tolist()
+        return [UUID(int=of << 64 | rest) for of, rest in zip(high, low, strict=True)]
+
     @property
     def bytes(self) -> int:
-        return self._slots.bytes + self._shown.nbytes + sum(column.bytes for column in self.columns.values())
+        own = self._slots.bytes + self._shown.nbytes + self._ids.nbytes
+        return own + sum(column.bytes for column in self.columns.values())
 
     async def renew(
         self, connection: AnyConnection, store: EventStore, standing: Standing, missing: Iterable[Column] = ()
@@ -129,7 +137,9 @@ class Copy:
             if isinstance(each, Happened):
                 await self._load_events(connection, each)
         if self.bytes > self._bytes_max:
-            raise TooLarge
+            raise TooLarge(
+                self.bytes, {k: v.bytes for k, v in self.columns.items()}, self._slots.bytes, len(self._shown)
+            )
         self.standing = standing
 
     # -- loading ------------------------------------------------------------------------------------------------------
@@ -153,7 +163,9 @@ class Copy:
             slots.append(self._slots_of(rows))
             times.append(rows["v0"].astype(np.int64))
             if EVENT_BYTES * sum(map(len, times)) > room:
-                raise TooLarge
+                raise TooLarge(
+                    self.bytes, {k: v.bytes for k, v in self.columns.items()}, self._slots.bytes, len(self._shown)
+                )
 
         await fetching.fetch_events(connection, self._workspace_id, column, None, take)
         events = Events()
@@ -172,7 +184,7 @@ class Copy:
         slots = await asyncio.to_thread(self._slots_of, rows)
         for n, (each, column) in enumerate(columns.items()):
             raw = rows[f"v{n}"]
-            raw = raw.astype(raw.dtype.newbyteorder("="))
+            raw = await asyncio.to_thread(raw.astype, raw.dtype.newbyteorder("="))
             try:
                 if isinstance(column, Codes):
                     strange = await asyncio.to_thread(column.strange, raw)
@@ -246,10 +258,13 @@ class Copy:
         slots = self._slots.of(Slots.key(rows["high"], rows["low"]))
         if self._slots.count > len(self._shown):
             size = self._slots.count * 11 // 10 + SPARE
-            self._shown = np.concatenate([self._shown, np.zeros(size - len(self._shown), np.bool_)])
+            more = size - len(self._shown)
+            self._shown = np.concatenate([self._shown, np.zeros(more, np.bool_)])
+            self._ids = np.concatenate([self._ids, np.zeros((2, more), np.uint64)], axis=1)
             for column in self.columns.values():
                 if not isinstance(column, Events):
                     column.resize(size)
+        self._ids[0, slots], self._ids[1, slots] = rows["high"], rows["low"]
         return slots
 
     def slots_of(self, ids: Sequence[UUID]) -> Ints:

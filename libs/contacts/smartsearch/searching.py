@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from contacts.contact.cursor import After, Cursors, Total
 from contacts.contact.filtering import Filter
-from contacts.contact.listing import Condition, Listing
+from contacts.contact.listing import COUNT_MAX, Condition, Known, Listing
 from contacts.contact.state import Contact
 from contacts.errors import InvalidField, InvalidInput
 from contacts.history.listing import PastListing
@@ -112,8 +112,8 @@ class SearchQueries:
         after = None if cursor is None else self._cursors.open(cursor, identity)
         if after is not None:
             search = replace(search, moment=_pinned(search.moment, after))
-        listing = search.listing(workspace_id)
         try:
+            listing = await self._informed(search, search.listing(workspace_id))
             async with reading(self._pool, workspace_id) as connection:
                 await connection.execute(self._limits)
                 found, counted = await listing.page(connection, after, limit + 1)
@@ -151,6 +151,28 @@ class SearchQueries:
             return await self._counted(workspace_id, search, shown)
         except asyncpg.QueryCanceledError:
             raise SearchTooSlow(self._timeout_s) from None
+
+    async def _informed(self, search: Search, listing: Listing) -> Listing:
+        """With what the facet index knows at once: how many match, and who where they are few."""
+        if self._facets is None or search.node is None:
+            return listing
+        async with reading(self._pool, listing.workspace_id) as connection:
+            shown = await self._shown(connection, search, listing)
+        if shown is None:
+            return listing
+        facets, workspace_id = self._facets, listing.workspace_id
+        found = await facets.find(
+            workspace_id, search.filter, search.node, moment=search.moment, definitions=search.definitions,
+            at_least=shown, ids_max=COUNT_MAX,
+        )  # fmt: skip
+        if found is None:
+            return listing
+        standing = found.standing
+
+        async def is_so_still(connection: AnyConnection) -> bool:
+            return await facets.shows(connection, workspace_id, standing)
+
+        return replace(listing, known=Known(Total(found.matches, exact=True), found.ids, is_so_still))
 
     async def _shown(self, connection: AnyConnection, search: Search, listing: Listing) -> int | None:
         """The position up to which a snapshot shows contacts, where they are so many that the index should count."""

@@ -16,17 +16,20 @@ from contacts.activity.retention import prune
 from contacts.catalog import CODEC
 from contacts.contact import listing
 from contacts.contact.filtering import Filter
+from contacts.facet import index as facet
 from contacts.facet.columns import Codes
 from contacts.facet.index import FacetIndex
 from contacts.history.projection import HistoryProjection
 from contacts.smartsearch.fields import Schema
 from contacts.smartsearch.moment import Moment
 from contacts.smartsearch.parse import parse
+from contacts.smartsearch.searching import Search, SearchQueries
 from eventstore.connection import connector
 from eventstore.envelope import parse_position
 from eventstore.rebuild import Rebuild
 from eventstore.store import EventStore
 from tests.integration.api.conftest import Api, Tenant
+from tests.support.waiting import until
 
 GERMANS = {"field": "country", "op": "eq", "value": "DE"}
 ANN = {"field": "first_name", "op": "contains", "value": "nn"}
@@ -176,13 +179,77 @@ async def test_what_is_too_large_is_left_to_sql(api: Api, tenant: Tenant) -> Non
             assert index.bytes <= bytes_max
 
 
+async def paged(queries: SearchQueries, tenant: Tenant, sort: str) -> list[list[UUID]]:
+    """The Germans, two at a time."""
+    moment, schema = Moment(now=datetime.now(UTC), time_zone="UTC"), Schema()
+    search = Search(
+        filter=Filter(), node=parse(GERMANS, schema), sort=sort, moment=moment, schema=schema, asked=b""
+    )  # fmt: skip
+    pages, cursor = [], None
+    while not pages or cursor is not None:
+        page = await queries.page(tenant.workspace_id, search, limit=2, cursor=cursor)
+        assert page.total is not None
+        assert page.total.exact
+        pages.append([each.id for each in page.items])
+        cursor = page.next_cursor
+    return pages
+
+
+@pytest.mark.parametrize("sort", ["-changed_at", "email", "-first_name"])
+async def test_pages_of_what_is_known_are_those_of_sql(
+    api: Api, tenant: Tenant, index: FacetIndex, monkeypatch: pytest.MonkeyPatch, sort: str
+) -> None:
+    people = (("Ann", "DE"), ("Bob", "AT"), ("Cat", "DE"), ("Dan", "DE"), ("Eve", "DE"), ("Ann", "DE"))
+    made = [
+        await post(tenant, "/v1/contacts", email=f"c{n}@example.com", first_name=name, country=country)
+        for n, (name, country) in enumerate(people)
+    ]
+    assert await loaded(index, tenant, made[-1], GERMANS) == [5]
+    key = b"sixteen bytes ok"
+    plain, knowing = (SearchQueries(api.services.pool, key, facets=each) for each in (None, index))
+    chosen: list[int] = []
+    choose = listing.Listing._choose
+
+    async def counted(self: Any, *args: Any) -> Any:
+        found = await choose(self, *args)
+        chosen.append(-1 if found is None else len(found))
+        return found
+
+    monkeypatch.setattr(listing.Listing, "_choose", counted)
+    assert await paged(knowing, tenant, sort) == await paged(plain, tenant, sort)
+    assert chosen == [3, 3, 1]
+
+    find = index.find
+
+    async def find_and_be_late(*args: Any, **wanted: Any) -> Any:
+        """Somebody moves away between the two looks."""
+        found = await find(*args, **wanted)
+        moved = await tenant.owner.patch(f"/v1/contacts/{made[3].json()['id']}", json={"country": "AT"})
+        await tenant.visible(moved)
+        return found
+
+    monkeypatch.setattr(index, "find", find_and_be_late)
+    assert await paged(knowing, tenant, sort) == await paged(plain, tenant, sort)
+
+
 async def test_workspaces_that_were_asked_for_least_recently_make_room(api: Api) -> None:
     tenants = [await api.tenant() for _ in range(3)]
-    async with opened(api, 25_000) as index:
+    async with opened(api, 65_000) as index:
         for tenant in tenants:
             assert await loaded(index, tenant, await contact(tenant, "Ann"), GERMANS) == [1]
         assert list(index._kept)[-1] == tenants[-1].workspace_id
         assert len(index._kept) == 2
+
+
+async def test_what_nobody_asks_for_any_more_is_let_go(
+    api: Api, tenant: Tenant, index: FacetIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = await contact(tenant, "Ann")
+    assert await loaded(index, tenant, seen, GERMANS) == [1]
+    monkeypatch.setattr(facet, "IDLE_S", 0.01)
+    assert await count(index, tenant, GERMANS, seen) == 1
+    await until(lambda: index.bytes == 0)
+    assert await count(index, tenant, GERMANS, seen) is None
 
 
 async def test_activity_that_is_kept_no_longer_is_not_counted(
