@@ -60,7 +60,7 @@ async def fetch_contacts(
     fields = [">f8" if column.field.type == "number" and not column.is_set else ">i8" for column in columns]
     found: list[Rows] = []
     await _copy(connection, statement, (workspace_id, *parameters.values), fields, found.append)
-    return np.concatenate(found) if found else np.zeros(0, _row(fields))
+    return await asyncio.to_thread(np.concatenate, found) if found else np.zeros(0, _row(fields))
 
 
 async def fetch_values(

@@ -241,7 +241,7 @@ class FacetIndex:
         if not isinstance(error, OutOfDate):
             kept.not_before = asyncio.get_running_loop().time() + pause_s
         kept.copy = Copy(workspace_id, self._bytes_max)
-        _log.warning("the facet index lets go of a workspace, which SQL counts: %r", error)
+        _log.warning("the facet index lets go of a workspace, which SQL counts: %s", type(error).__name__)
 
     def _make_room(self, workspace_id: UUID) -> None:
         """The copies that were asked least recently go."""

@@ -137,9 +137,7 @@ class Copy:
             if isinstance(each, Happened):
                 await self._load_events(connection, each)
         if self.bytes > self._bytes_max:
-            raise TooLarge(
-                self.bytes, {k: v.bytes for k, v in self.columns.items()}, self._slots.bytes, len(self._shown)
-            )
+            raise TooLarge
         self.standing = standing
 
     # -- loading ------------------------------------------------------------------------------------------------------
@@ -163,9 +161,7 @@ class Copy:
             slots.append(self._slots_of(rows))
             times.append(rows["v0"].astype(np.int64))
             if EVENT_BYTES * sum(map(len, times)) > room:
-                raise TooLarge(
-                    self.bytes, {k: v.bytes for k, v in self.columns.items()}, self._slots.bytes, len(self._shown)
-                )
+                raise TooLarge
 
         await fetching.fetch_events(connection, self._workspace_id, column, None, take)
         events = Events()
