@@ -26,6 +26,7 @@ from rollbook.embedded.nats import greeting
 from rollbook.embedded.postgres import CLOSED_FOLDER_HOME, left_over
 from rollbook.embedded.process import ServerFailed
 from rollbook.folder import DataFolder
+from rollbook.merges import contradictions
 from rollbook.stack import check_master_key
 from servicekit import environment
 from servicekit.settings import Settings, parse_master_keys
@@ -237,6 +238,8 @@ async def _schema(connection: asyncpg.Connection, url: str, master_key: str) -> 
         yield good(f"the log's schema is at revision {head}")
         if master_key:
             yield await _key(url, master_key)
+        for contradiction in await contradictions(connection):
+            yield warning(contradiction.text, contradiction.remedy)
     elif revision is None:
         facts = await connection.fetchrow(QUERIES["database_facts"])
         assert facts is not None

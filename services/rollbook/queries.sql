@@ -35,6 +35,11 @@ LEFT JOIN LATERAL (
 ) AS h ON true
 ORDER BY l.lane
 
+-- merged_contacts --
+-- What merged contacts say themselves.
+SELECT m.workspace_id, m.contact_id, m.state
+FROM rm_contact.contact_member AS m
+
 -- has_database --
 -- Whether a cluster of ours has its database already.
 SELECT EXISTS (SELECT FROM pg_database AS d WHERE d.datname = $1)

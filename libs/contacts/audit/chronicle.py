@@ -21,7 +21,7 @@ from contacts.consent.record import AddressRecord
 from contacts.consent.standing import Reach, Standing, standing_of
 from contacts.contact.changes import FieldChange, difference
 from contacts.contact.state import CATEGORY, Contact, fold, initial
-from contacts.merge.view import owners, tree, view
+from contacts.merge.view import owners, tree, undisputed, view
 from contacts.proof import PROOF_OF, ProofRecorded
 from contacts.suppression import state as suppression
 from contacts.suppression.state import Suppressed
@@ -197,7 +197,8 @@ class _Follower:
     def _brought(self, root: Contact) -> dict[UUID, UUID]:
         """By contact, the merge by which it, or what it came along with, became part of `root`."""
         found: dict[UUID, UUID] = {}
-        for absorption in root.composition.absorptions if root.composition else ():
+        composition = undisputed(root, self._states).composition
+        for absorption in composition.absorptions if composition else ():
             for edge in absorption.edges:
                 branch = (edge.child, *tree(self._states[edge.child], self._states))
                 found |= dict.fromkeys(branch, edge.merge_id)

@@ -64,8 +64,12 @@ class Composition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     seen: dict[str, tuple[int, datetime]] = {}
 
     @property
+    def edges(self) -> Iterator[Edge]:
+        return (edge for absorption in self.absorptions for edge in absorption.edges)
+
+    @property
     def children(self) -> Iterator[UUID]:
-        return (edge.child for absorption in self.absorptions for edge in absorption.edges)
+        return (edge.child for edge in self.edges)
 
 
 def touch_key(field: str, *element: object) -> str:

@@ -25,7 +25,7 @@ from eventstore.envelope import Appended, Claim, Metadata, RecordedEvent, Stream
 from eventstore.store import EventStore
 
 #: Raise it whenever `Contact` or its fold changes: snapshots of another schema are not read.
-SNAPSHOT_SCHEMA: Final = 3
+SNAPSHOT_SCHEMA: Final = 4
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

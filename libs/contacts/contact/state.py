@@ -251,11 +251,21 @@ def _restored(contact: Contact, event: e.ContactRestored, at: datetime) -> Conta
 
 def _merged(contact: Contact, event: e.ContactMerged, at: datetime) -> Contact:
     version = contact.version + 1
-    composition = with_merge(contact.composition, event, version)
+    if contact.absorbed_into in event.others:
+        event = _but_for(event, contact.absorbed_into)
+    composition = with_merge(contact.composition, event, version) if event.others else contact.composition
     return replace(contact, version=version, changed_at=at, composition=composition)
 
 
+def _but_for(event: e.ContactMerged, parent: UUID | None) -> e.ContactMerged:
+    """Two merged each other at once, which older logs may hold: the merge that came second is void (decision 32)."""
+    return replace(event, others=tuple(other for other in event.others if other != parent))
+
+
 def _absorbed(contact: Contact, event: e.ContactAbsorbed, at: datetime) -> Contact:
+    if contact.composition is not None and event.into in contact.composition.children:
+        # The other side of `_but_for`.
+        return replace(contact, version=contact.version + 1, changed_at=at)
     return replace(
         contact, version=contact.version + 1, changed_at=at, absorbed_into=event.into, absorbed_by=event.merge_id
     )

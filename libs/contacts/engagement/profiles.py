@@ -126,11 +126,15 @@ class Profiles:
                 return {self.root(contact)}
             case MergeCompleted(primary=primary, others=others):
                 self._know(workspace_id, primary, *others)
+                # Somebody else stood for one of them only where that should have been refused (decision 32).
+                stood = {self.root(other) for other in others}
                 for other in others:
-                    self._attach(other, primary)
+                    if self.root(primary) != other:
+                        self._detach(other)
+                        self._attach(other, primary)
                 # The contact that stands for them is another now.
                 self.changed.update(self.tree(primary))
-                return {primary, *others}
+                return {primary, *others, *stood}
             case MergeReversed() as event:
                 return self._reverse(workspace_id, event)
         # What can no longer be read is as good as gone.
@@ -141,6 +145,8 @@ class Profiles:
         # Who was part of it, and may now be part of another or of none.
         self.changed.update(self.tree(event.out_of))
         for contact in event.contacts:
+            if self.root(contact) != event.out_of:
+                continue  # It was not what the edge said that is taken out.
             parent = self._detach(contact)
             if event.mode == "single" and parent is not None:
                 # What it brought along stays behind.

@@ -23,7 +23,8 @@ from contacts.consent.record import AddressRecord
 from contacts.contact.standings import Found, is_over_limit, limited
 from contacts.contact.state import CATEGORY, Contact, fold, initial
 from contacts.history.room import Room
-from contacts.merge.rows import agreeing, shown_of
+from contacts.merge.rows import shown_of
+from contacts.merge.view import agreeing
 from contacts.proof import ProofDestroyed
 from contacts.workspace.events import WorkspaceSettingsChanged
 from eventstore.envelope import RecordedEvent

@@ -10,6 +10,7 @@ from uuid import UUID
 from contacts import errors
 from contacts.contact.state import CATEGORY, Contact, fold, initial
 from contacts.execution import ATTEMPTS_MAX, NOTHING, Met
+from contacts.merge.view import agreeing, children_of
 from eventstore.envelope import Stream
 
 if TYPE_CHECKING:
@@ -50,12 +51,16 @@ class Components:
         Only who turns out to belong to them makes for another look.
         """
         known = {stream.id}
+        before: dict[UUID, int] = {}
         for _attempt in range(ATTEMPTS_MAX):
             states = {contact.id: contact for contact in await self.load_all(stream.workspace_id, sorted(known))}
-            met, unknown = _found_in(states, stream)
+            now = {contact.id: contact.version for contact in states.values()}
+            # What nobody moved between two readings is as the log has it, whether it agrees or not.
+            met, unknown = _found_in(states, stream, settled=now == before)
             if met is not None:
                 return met
             known |= unknown
+            before = now
         raise errors.TooContended(ATTEMPTS_MAX)
 
     async def others_at(self, stream: Stream, state: Contact, position: int) -> Mapping[UUID, Contact]:
@@ -90,27 +95,36 @@ class Components:
             places = [(child, p.id) for p in parents if p.composition for child in p.composition.children]
             parents = await self.load_all(workspace_id, [child for child, _ in places])
             for contact, (_, parent) in zip(parents, places, strict=True):
-                if contact.absorbed_into != parent:
+                if contact.absorbed_into != parent or contact.id in others:
                     return None
                 others[contact.id] = contact
         return others
 
 
-def _found_in(states: Mapping[UUID, Contact], stream: Stream) -> tuple[Met[Contact] | None, set[UUID]]:
-    """The tree of the contact as `states` have it; None where some of it is missing, and who that is."""
+def _found_in(
+    states: Mapping[UUID, Contact], stream: Stream, *, settled: bool
+) -> tuple[Met[Contact] | None, set[UUID]]:
+    """The tree of the contact as `states` have it; None where some of it is missing, and who that is.
+
+    Unless `settled`, whoever does not say what its parent says was read too early or too late.
+    """
     root, passed = states[stream.id], {stream.id}
     while root.absorbed_into is not None and root.absorbed_into not in passed:
         if root.absorbed_into not in states:
             return None, {root.absorbed_into}
         passed.add(root.absorbed_into)
         root = states[root.absorbed_into]
+    if root.absorbed_into is not None:
+        return None, set()
     others: dict[UUID, Contact] = {}
     waiting = [root]
     for parent in waiting:
-        children = list(parent.composition.children) if parent.composition else []
-        if unknown := {child for child in children if child not in states}:
+        said = list(parent.composition.children) if parent.composition else []
+        if unknown := {child for child in said if child not in states}:
             return None, unknown
-        if any(states[child].absorbed_into != parent.id for child in children):
+        agreed = agreeing(parent, states).composition
+        children = list(agreed.children) if agreed else []
+        if children != said and not settled:
             # They were too many for one query, and something moved between two.
             return None, set()
         others |= {child: states[child] for child in children}
@@ -123,8 +137,9 @@ def _found_in(states: Mapping[UUID, Contact], stream: Stream) -> tuple[Met[Conta
 
 async def meet_at(store: EventStore, stream: Stream, position: int) -> Met[Contact]:
     """As `Components.meet`, as it was at a position; version 0 where the contact did not exist yet."""
-    contact = await _contact_at(store, stream, position)
-    while contact.absorbed_into is not None:
+    contact, passed = await _contact_at(store, stream, position), {stream.id}
+    while contact.absorbed_into is not None and contact.absorbed_into not in passed:
+        passed.add(contact.absorbed_into)
         stream = Stream(stream.workspace_id, CATEGORY, contact.absorbed_into)
         contact = await _contact_at(store, stream, position)
     others = await _others_at(store, stream.workspace_id, contact, position) if contact.composition else NOTHING
@@ -142,7 +157,8 @@ async def _others_at(store: EventStore, workspace_id: UUID, root: Contact, posit
     parents = [root]
     while parents:
         children = [child for parent in parents if parent.composition for child in parent.composition.children]
-        parents = list(await asyncio.gather(*map(read, children)))
+        read_now = {contact.id: contact for contact in await asyncio.gather(*map(read, children))}
+        parents = [read_now[child] for parent in parents for child in children_of(parent, read_now)]
         others |= {contact.id: contact for contact in parents}
     return others
 

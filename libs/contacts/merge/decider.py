@@ -18,7 +18,7 @@ from contacts.merge.edits import Edit, edits, handed_over, taken_back
 from contacts.merge.events import MergeCompleted, MergeEvent, MergeReversed
 from contacts.merge.profile import Profile
 from contacts.merge.state import Merge
-from contacts.merge.view import view
+from contacts.merge.view import agreeing, view
 from contacts.restore.decider import restored
 
 #: Others that one merge may have.
@@ -57,6 +57,8 @@ def decide_merge(
     for profile in (primary, *(profiles[other] for other in others)):
         if profile.root.deleted:
             contacts |= restored(profile, command.reason, taken.get(profile.root.id, ()))
+        for contact, void in _void_edges(profile):
+            contacts[contact] = (*contacts.get(contact, ()), void)
     merged = e.ContactMerged(merge_id=command.merge_id, others=tuple(others), choices=choices)
     contacts[primary.root.id] = (*contacts.get(primary.root.id, ()), merged)
     for other in others:
@@ -89,6 +91,17 @@ def _others(command: MergeContacts, primary: Profile, profiles: Mapping[UUID, Pr
             if other != profile.root.id:
                 raise errors.AlreadyAbsorbed(other, profile.root.id)
             yield _mergeable(other, profile, command).root.id
+
+
+def _void_edges(profile: Profile) -> Iterator[tuple[UUID, e.ContactUnmerged]]:
+    """Takes out what older logs may hold: edges to contacts that another merge made part of a profile."""
+    for contact in profile.members:
+        if contact.composition is None or (agreed := agreeing(contact, profile.others)) is contact:
+            continue
+        kept = set(agreed.composition.edges) if agreed.composition else set()
+        for edge in contact.composition.edges:
+            if edge not in kept:
+                yield contact.id, e.ContactUnmerged(merge_id=edge.merge_id, contacts=(edge.child,))
 
 
 def _choices(command: MergeContacts, primary: Profile, others: list[Profile]) -> dict[str, UUID]:
@@ -173,10 +186,20 @@ def decide_unmerge(
         happened[contact_id] = (reinstated, *handed_over(_alone(profile, contact_id, command.mode), own))
     for moved in reattached:
         happened[moved.contact] = (e.ContactAbsorbed(merge_id=moved.merge_id, into=parent.id),)
+    for contact_id, void in _void_edges(profile):
+        happened[contact_id] = (*happened.get(contact_id, ()), void)
     reversed_ = MergeReversed(
         contacts=contacts, out_of=profile.root.id, mode=command.mode, assigned=dict(command.assign)
     )
     return Plan(contacts=happened, merge=(reversed_,))
+
+
+def with_void(plan: Plan, merge: Merge, void: tuple[UUID, ...]) -> Plan:
+    """The same, and out come those that the merge names and that are no part of it: they stay where they are."""
+    assert merge.primary is not None
+    unmerged = e.ContactUnmerged(merge_id=merge.id, contacts=void)
+    contacts = {**plan.contacts, merge.primary: (*plan.contacts.get(merge.primary, ()), unmerged)}
+    return Plan(contacts=contacts, merge=(*plan.merge, MergeReversed(contacts=void, out_of=merge.primary)))
 
 
 def _given(
@@ -203,7 +226,7 @@ def _given(
 
 def _reattached(contacts: tuple[UUID, ...], profile: Profile) -> Iterator[e.Reattached]:
     for contact in contacts:
-        composition = profile.others[contact].composition
+        composition = agreeing(profile.others[contact], profile.others).composition
         for absorption in composition.absorptions if composition else ():
             for edge in absorption.edges:
                 yield e.Reattached(contact=edge.child, merge_id=edge.merge_id, instead_of=contact)

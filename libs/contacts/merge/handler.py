@@ -17,7 +17,7 @@ from contacts.contact.state import Contact
 from contacts.execution import ATTEMPTS_MAX, EPOCH, Request, kept_with_key, recalled
 from contacts.merge.commands import MergeCommand, MergeContacts, UnmergeContacts
 from contacts.merge.component import Components
-from contacts.merge.decider import Plan, decide_merge, decide_unmerge, leaving
+from contacts.merge.decider import Plan, decide_merge, decide_unmerge, leaving, with_void
 from contacts.merge.edits import edits, own_at
 from contacts.merge.preview import MergePreview, UnmergePreview, merge_preview
 from contacts.merge.profile import Profile, after, profiles_of
@@ -113,7 +113,7 @@ class MergeHandler:
         """The same for an unmerge, with the edits that could be assigned."""
         situation = await self._plan_unmerge(command)
         contacts = leaving(command, situation.merge)
-        if not contacts:
+        if not contacts or not any(contact in situation.plan.contacts for contact in contacts):
             return UnmergePreview(mode=command.mode, now=None, remaining=None, leaving=(), edits=())
         [profile] = situation.profiles.values()
         found = edits(profile, contacts[0], await self.before(command.workspace_id, profile, contacts[0]))
@@ -163,14 +163,34 @@ class MergeHandler:
             if not contacts:
                 return Situation(merge=merge, plan=decide_unmerge(command, merge, None, {}), profiles={})
             profile = (await self._profiles(command.workspace_id, contacts[:1]))[contacts[0]]
-            if profile.root.id in contacts:
-                # It came out between the two reads.
-                continue
+            if not all(_is_part(contact, merge, profile) for contact in contacts):
+                # One came out between the two reads; or it is no part of what the merge says.
+                situation = await self._without_void(command, merge, contacts)
+                if situation is None:
+                    continue
+                return situation
             before = await self.before(command.workspace_id, profile, contacts[0]) if command.assign else {}
             plan = decide_unmerge(command, merge, profile, before)
             situation = Situation(merge=merge, plan=plan, profiles={profile.root.id: profile})
             return await self._released(situation, command) if command.release else situation
         raise errors.TooContended(ATTEMPTS_MAX)
+
+    async def _without_void(
+        self, command: UnmergeContacts, merge: Merge, contacts: tuple[UUID, ...]
+    ) -> Situation | None:
+        """For merges of older logs, which may name contacts that another one holds; None where the merge has moved on.
+
+        Those come out of it alone, and the others as they always do in a second request.
+        """
+        assert merge.primary is not None
+        profiles = await self._profiles(command.workspace_id, (*contacts, merge.primary))
+        if (await self._load(command.workspace_id, merge.id)).version != merge.version:
+            return None
+        void = tuple(contact for contact in contacts if not _is_part(contact, merge, profiles[contact]))
+        if not void:
+            return None
+        plan = with_void(Plan(), merge, void)
+        return Situation(merge=merge, plan=plan, profiles={p.root.id: p for p in profiles.values()})
 
     async def _released(self, situation: Situation, command: UnmergeContacts) -> Situation:
         """Without what others hold. Only who comes out of a deleted profile holds anything anew."""
@@ -264,6 +284,10 @@ def _agree(profiles: Iterable[Profile]) -> bool:
     versions: dict[UUID, int] = {}
     members = (member for profile in profiles for member in profile.members)
     return all(versions.setdefault(member.id, member.version) == member.version for member in members)
+
+
+def _is_part(contact: UUID, merge: Merge, profile: Profile) -> bool:
+    return contact in profile.others and profile.others[contact].absorbed_by == merge.id
 
 
 def _ids(profile: Profile) -> Iterable[UUID]:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from contacts.contact.composition import Absorption
+from contacts.contact.composition import Absorption, Edge
 from contacts.contact.events import ContactEvent
 from contacts.contact.state import Contact, evolve
 from contacts.merge.view import tree, view
@@ -41,7 +41,7 @@ class Profile(msgspec.Struct, frozen=True):
         below = contact_id
         while below != self.root.id:
             parent = self.member(_parent(self.others[below]))
-            path.append((parent, _absorption(parent, below)))
+            path.append((parent, _absorption(parent, self.others[below])))
             below = parent.id
         return path[::-1]
 
@@ -51,9 +51,11 @@ def _parent(contact: Contact) -> UUID:
     return contact.absorbed_into
 
 
-def _absorption(parent: Contact, child: UUID) -> Absorption:
+def _absorption(parent: Contact, child: Contact) -> Absorption:
     assert parent.composition is not None
-    return next(a for a in parent.composition.absorptions if any(edge.child == child for edge in a.edges))
+    assert child.absorbed_by is not None
+    edge = Edge(child.id, child.absorbed_by)
+    return next(absorption for absorption in parent.composition.absorptions if edge in absorption.edges)
 
 
 def after(

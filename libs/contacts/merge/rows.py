@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from contacts.contact.state import Contact, initial
 from contacts.emails import email_normal
-from contacts.merge.view import tree, view
+from contacts.merge.view import agreeing, tree, view
 from eventstore.sql import load
 
 if TYPE_CHECKING:
@@ -165,22 +165,6 @@ class _Kin:
             passed.add(contact_id)
             contact_id = above
         return contact_id
-
-
-def agreeing(contact: Contact, own: Mapping[UUID, Contact]) -> Contact:
-    """With those below it only that say so themselves, too.
-
-    Where a slice is behind, two may each claim to have absorbed the other. What is missing is about to come.
-    """
-    if contact.composition is None:
-        return contact
-    absorptions = [
-        replace(absorption, edges=edges)
-        for absorption in contact.composition.absorptions
-        if (edges := tuple(e for e in absorption.edges if own[e.child].absorbed_into == contact.id))
-    ]
-    composition = replace(contact.composition, absorptions=tuple(absorptions)) if absorptions else None
-    return replace(contact, composition=composition)
 
 
 def shown_of(contact: Contact, agreed: States) -> tuple[Contact, list[UUID]]:

@@ -7,14 +7,14 @@ The rules, with their reasons, are in `decisions/0004-a-profile-is-a-fold-of-a-t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from contacts.contact.composition import ATTRIBUTE_PREFIX, PLAIN_FIELDS, Absorption, Composition, touch_key
+from contacts.contact.composition import ATTRIBUTE_PREFIX, PLAIN_FIELDS, Absorption, Composition, Edge, touch_key
 from contacts.contact.state import Channel, Contact
 
 T = TypeVar("T")
@@ -48,11 +48,52 @@ def tree(root: Contact, members: Mapping[UUID, Contact]) -> list[UUID]:
     found: list[UUID] = []
     waiting = [root]
     for contact in waiting:
-        if contact.composition is not None:
-            children = list(contact.composition.children)
-            found += children
-            waiting += [members[child] for child in children]
+        children = children_of(contact, members)
+        found += children
+        waiting += [members[child] for child in children]
     return found
+
+
+def children_of(contact: Contact, members: Mapping[UUID, Contact]) -> list[UUID]:
+    """Those it absorbed, but for those that say that another merge did."""
+    composition = undisputed(contact, members).composition
+    return list(composition.children) if composition is not None else []
+
+
+def undisputed(contact: Contact, members: Mapping[UUID, Contact]) -> Contact:
+    """Without edges to whoever is not in `members`, or says that another merge absorbed it: its last word counts
+    (decision 32). One that says nothing yet is about to: its parent is told first."""
+
+    def disputed(edge: Edge) -> bool:
+        child = members.get(edge.child)
+        return child is None or child.absorbed_by not in (None, edge.merge_id)
+
+    return _without_edges(contact, disputed)
+
+
+def agreeing(contact: Contact, members: Mapping[UUID, Contact]) -> Contact:
+    """With those edges only that the absorbed contacts in `members` confirm.
+
+    Where a reader is behind, two may each claim to have absorbed the other. What is missing is about to come.
+    """
+
+    def unconfirmed(edge: Edge) -> bool:
+        child = members.get(edge.child)
+        return child is None or (child.absorbed_into, child.absorbed_by) != (contact.id, edge.merge_id)
+
+    return _without_edges(contact, unconfirmed)
+
+
+def _without_edges(contact: Contact, out: Callable[[Edge], bool]) -> Contact:
+    if contact.composition is None or not any(map(out, contact.composition.edges)):
+        return contact
+    absorptions = [
+        replace(absorption, edges=edges)
+        for absorption in contact.composition.absorptions
+        if (edges := tuple(edge for edge in absorption.edges if not out(edge)))
+    ]
+    composition = replace(contact.composition, absorptions=tuple(absorptions)) if absorptions else None
+    return replace(contact, composition=composition)
 
 
 def value_of(contact: Contact, field: str) -> Any:
@@ -68,10 +109,10 @@ class _Tree:
     def __init__(self, root: Contact, members: Mapping[UUID, Contact]) -> None:
         self.profiles: dict[UUID, Contact] = {}
         self.owners: dict[UUID, Owners] = {}
-        self._facts = {root.id: root}
+        self._facts = {root.id: undisputed(root, members)}
         self._parents: dict[UUID, UUID] = {}
         below = tree(root, members)
-        self._facts |= {id_: members[id_] for id_ in below}
+        self._facts |= {id_: undisputed(members[id_], members) for id_ in below}
         for contact in map(self._facts.__getitem__, (*reversed(below), root.id)):
             self._show(contact)
 

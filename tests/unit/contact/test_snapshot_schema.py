@@ -15,7 +15,7 @@ from tests.unit.contact.test_state import EXAMPLES
 from tests.unit.scenario import AT
 
 #: By schema version: what the fold made of the examples, and the fields of a state.
-KNOWN = {3: "48d97c9edf22ff88"}
+KNOWN = {4: "1527063479c786db"}
 #: Fields that only answers have.
 OF_ANSWERS = frozenset({"absorbed", "standing", "engagement"})
 
