@@ -42,6 +42,8 @@ ANNOUNCE_EVERY_S: Final = 0.002
 LOSSES_MAX: Final = 5
 """Connections that a command may see lost, one of which may be its own doing."""
 HANG_UP_TIMEOUT_S: Final = 2.0
+DRAIN_S: Final = 10.0
+"""How long closing waits for what is queued. A server that is silent would have every connection time out in turn."""
 NOT_NOW: Final = frozenset({"25", "40", "53", "55", "58"})
 """Classes of SQLSTATE that would meet every command alike: read only, rolled back, out of resources, locked, I/O."""
 NO_DATA_KEY: Final = "RB001"
@@ -91,10 +93,15 @@ class Appender:
         self._announced.set()
 
     async def close(self) -> None:
-        """Commits what is queued, then stops."""
+        """Commits what is queued, then stops. What is not answered within `DRAIN_S` is told so."""
         self._closing = True
         self._work.set()
-        await asyncio.gather(*self._tasks)
+        _, unanswered = await asyncio.wait(self._tasks, timeout=DRAIN_S)
+        for task in unanswered:
+            task.cancel()
+        await asyncio.gather(*unanswered, return_exceptions=True)
+        while self._queue:
+            _give_up(self._queue.popleft(), "the event store is closing")
         self._announcer.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._announcer
@@ -148,6 +155,12 @@ class Appender:
         try:
             if commands and not await self._settle(connection, commands):
                 connection.terminate()
+        except asyncio.CancelledError:
+            connection.terminate()
+            for command in commands:
+                command.outcome_unknown = True
+                _give_up(command, "the event store is closing")
+            raise
         finally:
             self._sent -= len(commands)
 

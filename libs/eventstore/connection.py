@@ -21,7 +21,10 @@ BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_LAST_S: Final = 5.0
 
 #: Of the types that the log's statements take.
-ARRAYS: Final = "SELECT $1::uuid[], $2::text[], $3::bytea[], $4::integer[], $5::smallint[], $6::bigint[]"
+ARRAYS: Final = (
+    "SELECT $1::uuid[], $2::text[], $3::bytea[], $4::integer[], $5::smallint[], $6::bigint[], $7::boolean[], "
+    "$8::timestamptz[]"
+)
 
 #: What a lost, restarting or refusing database raises on a connection that was fine.
 # The internal error is what the client raises when it is used between the server's farewell and the end of TCP.
@@ -65,7 +68,7 @@ def session_settings(role: str | None) -> dict[str, str]:
 
 async def learn_types(connection: AnyConnection) -> None:
     """Has the driver look up array types now: the first statement that takes some would pay ten milliseconds for it."""
-    await connection.fetch(ARRAYS, *([],) * ARRAYS.count("$"))
+    await connection.fetch(ARRAYS, *([],) * ARRAYS.count("$"), timeout=CONNECT_TIMEOUT_S)
 
 
 async def _keep_session(_connection: AnyConnection) -> None:

@@ -15,7 +15,7 @@ from eventstore import bulk
 from eventstore.appender import SQL, Appender, AppendObserver, lost, not_now
 from eventstore.batch import KeyRow, Prepared
 from eventstore.cipher import SubjectCipher
-from eventstore.connection import CONNECT_TIMEOUT_S, open_pool, session_settings
+from eventstore.connection import CONNECT_TIMEOUT_S, learn_types, open_pool, session_settings
 from eventstore.envelope import (
     ALL_SLICES,
     ANY_VERSION,
@@ -79,7 +79,7 @@ class EventStore:
         return store
 
     async def close(self) -> None:
-        """Commits what is queued, then disconnects; a database that does not answer is not waited for."""
+        """Commits what is queued, then disconnects; a database that does not answer is not waited for long."""
         self._closing = True
         await asyncio.gather(*(appender.close() for appender in self._appenders.values()))
         await self.snapshots.close()
@@ -266,9 +266,15 @@ class EventStore:
 
     async def connect(self) -> asyncpg.Connection:
         """A connection outside the pool with the store's role, for appenders and listeners."""
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self._dsn, server_settings=self._settings, command_timeout=STATEMENT_TIMEOUT_S, timeout=CONNECT_TIMEOUT_S
         )
+        try:
+            await learn_types(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     def _appender(self, lane: int) -> Appender:
         if (appender := self._appenders.get(lane)) is None:
