@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from eventstore.checkpoint import SQL, Unit
@@ -11,8 +12,8 @@ from eventstore.connection import CONNECTION_ERRORS, Backoff, check_cancelled
 if TYPE_CHECKING:
     from eventstore.connection import Connect
 
-#: The first commit after a pause is announced at once, later ones together: a dozen read models move with every event,
-#: and NOTIFY takes a lock of the whole database.
+#: The first commit after a pause is announced at once, as are those that somebody may be waiting for; later ones
+#: together: a dozen read models move with every event, and NOTIFY takes a lock of the whole database.
 ANNOUNCE_EVERY_S: Final = 0.002
 
 
@@ -23,11 +24,14 @@ class Announcer:
         self._connect = connect
         self._moved: set[tuple[str, int]] = set()
         self._told = asyncio.Event()
+        self._awaited = asyncio.Event()
 
-    def moved(self, unit: Unit) -> None:
-        """Only after COMMIT: whoever is woken must find the rows."""
+    def moved(self, unit: Unit, *, awaited: bool = True) -> None:
+        """Only after COMMIT: whoever is woken must find the rows. What nobody awaits may come a moment later."""
         self._moved.add((unit.name, unit.lane))
         self._told.set()
+        if awaited:
+            self._awaited.set()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -45,9 +49,11 @@ class Announcer:
             while True:
                 await self._told.wait()
                 self._told.clear()
+                self._awaited.clear()
                 moved, self._moved = self._moved, set()
                 await connection.execute(SQL["announce"], [name for name, _ in moved], [lane for _, lane in moved])
                 backoff.reset()
-                await asyncio.sleep(ANNOUNCE_EVERY_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._awaited.wait(), ANNOUNCE_EVERY_S)
         finally:
             connection.terminate()

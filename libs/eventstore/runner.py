@@ -168,7 +168,7 @@ class UnitRunner:
         applied = await applier.apply(read)
         self._seconds = seconds = time.perf_counter() - started
         unit, batch = self.lease.unit, read.batch
-        self._announcer.moved(unit)
+        self._announcer.moved(unit, awaited=not self._projection.stands_back_s)
         self._renewed_at = time.monotonic()
         self._backoff.reset()
         self._size.adapt(batch.last - batch.after, seconds)

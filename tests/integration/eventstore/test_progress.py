@@ -117,7 +117,7 @@ async def test_a_lost_announcement_costs_one_poll(
 ) -> None:
     """As when a projector dies between COMMIT and NOTIFY. Planted bug: waiting for NOTIFY alone times out here."""
 
-    def silence(*_: object) -> None:
+    def silence(*_: object, awaited: bool) -> None:
         return
 
     monkeypatch.setattr(Announcer, "moved", silence)
