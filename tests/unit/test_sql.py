@@ -38,11 +38,13 @@ COMPOSED: Final = {
     for statement in (
         "contact/queries.sql:walk",
         "contact/queries.sql:gather",
+        "contact/queries.sql:top",
         "contact/queries.sql:count",
         "contact/queries.sql:matching",
         "contact/queries.sql:sample",
         "history/queries.sql:walk",
         "history/queries.sql:gather",
+        "history/queries.sql:top",
         "history/queries.sql:count",
         "history/queries.sql:sample",
         "segment/filling.sql:recount",
@@ -102,6 +104,9 @@ async def test_every_composition_of_a_list_fits_the_schema(connection: asyncpg.C
         for statement, values in [*composed, listing.gathering(after)]:
             prepared = await connection.prepare(statement)
             assert len(prepared.get_parameters()) == 3 + len(values)
+        statement, values = listing.topping(after)
+        prepared = await connection.prepare(statement)
+        assert len(prepared.get_parameters()) == 2 + len(values)
         for statement, values in (listing.counting(), listing.sampling(0.01)):
             prepared = await connection.prepare(statement)
             assert len(prepared.get_parameters()) == 1 + len(values)

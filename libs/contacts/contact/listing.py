@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Matches that are counted one by one; more are estimated.
 COUNT_MAX: Final = 10_000
+#: What looking at one contact of a walk costs, in units of the planner.
+PASSED_COST: Final = 10
 #: Contacts that are looked at before a filter is asked of everybody, and from how many on that is worth it.
 GLANCE_MAX: Final = 5_000
 GLANCE_FROM: Final = 20_000
@@ -116,9 +118,11 @@ class Listing(msgspec.Struct, frozen=True):
             # Behind a first page the walk has come to where the matches are; before it, all may be far down the list.
             at_most = WALK_MAX if after is None or self.also is not None else None
         walked = await self._walk(connection, after, limit, at_most)
+        if walked.gave_up and total is not None:
+            return await self._top(connection, after, limit), total
         if walked.gave_up:
             matches, found = await self._gather(connection, after, limit, None)
-            return found, total or Total(matches, exact=True)
+            return found, Total(matches, exact=True)
         return walked.found, total or await self._estimated(connection, walked.density)
 
     async def _glance(self, connection: AnyConnection, limit: int) -> tuple[list[Found], Total] | None:
@@ -126,7 +130,7 @@ class Listing(msgspec.Struct, frozen=True):
         if self.also is None or not self.can_walk:
             return None
         among = await self.among(connection)
-        if among <= GLANCE_FROM:
+        if among <= GLANCE_FROM or await self._gathers_sooner(connection, among, limit):
             return None
         walked = await self._walk(connection, None, limit, GLANCE_MAX)
         if walked.gave_up and len(walked.found) >= GLANCE_MIN:
@@ -136,6 +140,17 @@ class Listing(msgspec.Struct, frozen=True):
         if walked.gave_up or len(walked.found) < limit:
             return None
         return walked.found, await self._sampled(connection, among)
+
+    async def _gathers_sooner(self, connection: AnyConnection, among: int, limit: int) -> bool:
+        """Whether the planner thinks that all matches are gathered before so many are come upon in order."""
+        statement, values = self.gathering(None)
+        rows = await connection.fetch(
+            f"EXPLAIN (FORMAT JSON) {statement}", self.workspace_id, COUNT_MAX + 1, limit, *values
+        )
+        (explained,) = msgspec.json.decode(rows[0][0])
+        plan = explained["Plan"]
+        matches = next(each["Plan Rows"] for each in plan["Plans"] if each.get("Subplan Name") == "CTE gathered")
+        return bool(plan["Total Cost"] < among * limit / max(1, matches) * PASSED_COST)
 
     async def _choose(
         self, connection: AnyConnection, known: Known, after: After | None, limit: int
@@ -228,6 +243,10 @@ class Listing(msgspec.Struct, frozen=True):
         rows = await connection.fetch(statement, self.workspace_id, at_most, limit, *values)
         return rows[0]["matches"], [_found(row) for row in rows if row["contact_id"] is not None]
 
+    async def _top(self, connection: AnyConnection, after: After | None, limit: int) -> list[Found]:
+        statement, values = self.topping(after)
+        return [_found(row) for row in await connection.fetch(statement, self.workspace_id, limit, *values)]
+
     def walking(self, after: After | None, *, has_key: bool) -> tuple[str, list[object]]:
         """The statement that walks one part of the list, and its parameters from the fourth on."""
         parameters = Parameters(first=4)
@@ -248,13 +267,20 @@ class Listing(msgspec.Struct, frozen=True):
         return self._gathering(after, parameters, self.condition(parameters, everybody=True))
 
     def _gathering(self, after: After | None, parameters: Parameters, condition: str) -> tuple[str, list[object]]:
-        statement = SQL["gather"].format(
+        return self._composed("gather", after, parameters, condition), parameters.values
+
+    def _composed(self, name: str, after: After | None, parameters: Parameters, condition: str) -> str:
+        return SQL[name].format(
             key=self.sort.gathered(parameters),
             direction=self.sort.direction,
             filter=condition,
             place=place_in_gathered(self.sort, after, parameters),
         )
-        return statement, parameters.values
+
+    def topping(self, after: After | None) -> tuple[str, list[object]]:
+        """The statement that finds a page by looking at everybody, and its parameters from the third on."""
+        parameters = Parameters(first=3)
+        return self._composed("top", after, parameters, self.condition(parameters, everybody=True)), parameters.values
 
     def counting(self) -> tuple[str, list[object]]:
         """The statement that counts all matches, and its parameters from the second on."""

@@ -18,6 +18,9 @@ CREATE INDEX contact_history_began ON contact_history (workspace_id, from_positi
 -- What was valid not long ago is what is valid still and the little that ended since.
 CREATE INDEX contact_history_ended ON contact_history_past (workspace_id, to_position);
 
+-- Filters asked of everybody: who had absorbed anybody.
+CREATE INDEX contact_history_composed ON contact_history (workspace_id, from_position) WHERE absorbed IS NOT NULL;
+
 -- Erasure: who was ever part of a contact, and which addresses it ever had.
 CREATE INDEX history_kin_root ON history_kin (root_id);
 CREATE INDEX contact_address_contact ON contact_address (contact_id);

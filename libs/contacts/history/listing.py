@@ -62,10 +62,15 @@ class PastListing(Listing, frozen=True):
         return statement, parameters.values
 
     def gathering(self, after: After | None) -> tuple[str, list[object]]:
-        parameters = Parameters(first=4)
-        parameters.add(self.position, "bigint")
-        statement = SQL["gather"].format(
-            key=self._gathered(parameters),
+        return self._of_everybody("gather", after, Parameters(first=4))
+
+    def topping(self, after: After | None) -> tuple[str, list[object]]:
+        return self._of_everybody("top", after, Parameters(first=3))
+
+    def _of_everybody(self, name: str, after: After | None, parameters: Parameters) -> tuple[str, list[object]]:
+        position = parameters.add(self.position, "bigint").partition(":")[0]
+        statement = SQL[name].format(
+            key=self._gathered(parameters, position),
             direction=self.sort.direction,
             filter=self.condition(parameters, everybody=True),
             place=place_in_gathered(self.sort, after, parameters),
@@ -93,11 +98,11 @@ class PastListing(Listing, frozen=True):
         ever = f"SELECT c.contact_id FROM rm_history.own_contact_history AS c WHERE {found}"
         return f"{condition} AND c.contact_id IN ({ever})"
 
-    def _gathered(self, parameters: Parameters) -> str:
+    def _gathered(self, parameters: Parameters, position: str) -> str:
         if self.sort.table != ENGAGEMENT:
             return self.sort.gathered(parameters)
         row = "FROM rm_engagement.own_engagement_history AS e WHERE e.workspace_id = $1 AND e.contact_id = c.contact_id"
-        return f"(SELECT e.{self.sort.column} {row} AND e.from_position <= $4 AND e.to_position > $4)"
+        return f"(SELECT e.{self.sort.column} {row} AND e.from_position <= {position} AND e.to_position > {position})"
 
 
 async def fetch_counts(

@@ -47,6 +47,25 @@ LEFT JOIN rm_history.own_contact_history AS c
     ON c.workspace_id = $1 AND c.contact_id = s.contact_id AND c.to_position = s.to_position
 ORDER BY s.passed
 
+-- top --
+-- The first $2 of what was shown at a position ($3) and matches, from a place on, in an order that no index has; see
+-- `top` of the contact read model.
+SELECT s.contact_id, s.sort_key, c.state
+FROM (
+    SELECT s.contact_id, s.to_position, s.sort_key
+    FROM (
+        SELECT c.contact_id, c.to_position, {key} AS sort_key
+        FROM rm_history.own_contact_history AS c
+        WHERE c.workspace_id = $1 AND c.from_position <= $3 AND c.to_position > $3 AND {filter}
+    ) AS s
+    WHERE {place}
+    ORDER BY s.sort_key IS NULL, s.sort_key {direction}, s.contact_id {direction}
+    LIMIT $2
+) AS s
+JOIN rm_history.own_contact_history AS c
+    ON c.workspace_id = $1 AND c.contact_id = s.contact_id AND c.to_position = s.to_position
+ORDER BY s.sort_key IS NULL, s.sort_key {direction}, s.contact_id {direction}
+
 -- count --
 -- How many were shown at a position ($2) and match: exact. `listing` fills in what is in braces.
 SELECT count(*)

@@ -34,14 +34,16 @@ def compile_activity(leaf: ActivityLeaf, placing: Placing) -> str:
 
 def _of_everybody(source: str, held: str, of_one: Callable[[], str], placing: Placing, *, holds_of_none: bool) -> str:
     """Asked of everybody, it is quicker to find all whom it is true of, or all of whom it is not."""
+    is_past = placing.moment.position is not None
     if holds_of_none:
         among = f"c.contact_id NOT IN (SELECT {source} GROUP BY 1 HAVING NOT ({held}))"
-    else:
-        among = f"c.contact_id IN (SELECT {source} GROUP BY 1 HAVING {held})"
-    if placing.moment.position is None:
-        return among
-    # Who was part of whom in the past is known of each contact alone.
-    return f"CASE WHEN c.absorbed IS NULL THEN {among} ELSE {of_one()} END"
+        # Who was part of whom in the past is known of each contact alone.
+        return f"CASE WHEN c.absorbed IS NULL THEN {among} ELSE {of_one()} END" if is_past else among
+    found = f"SELECT {source} GROUP BY 1 HAVING {held}"
+    if not is_past:
+        return f"c.contact_id IN ({found})"
+    # Put so that the planner can begin with those who are found, and with the few who absorbed anybody.
+    return f"(c.contact_id IN ({found} UNION ALL {placing.composed()}) AND (c.absorbed IS NULL OR {of_one()}))"
 
 
 def _source(leaf: ActivityLeaf, whose: str, placing: Placing) -> str:

@@ -74,6 +74,15 @@ class Placing:
             )
         return f"FROM rm_activity.activity AS a{members} WHERE a.workspace_id = {self.workspace}{self._known_then()}"
 
+    def composed(self) -> str:
+        """All who had absorbed somebody in the past that is asked for."""
+        assert self.moment.position is not None
+        at = self.add(self.moment.position, "bigint")
+        return (
+            f"SELECT h.contact_id FROM rm_history.contact_history AS h WHERE h.workspace_id = {self.workspace}"
+            f" AND h.absorbed IS NOT NULL AND h.from_position <= {at} AND h.to_position > {at}"
+        )
+
     @property
     def whose(self) -> str:
         """The profile that an activity out of `everything` counts for; in the past only if nobody was absorbed."""
