@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -52,9 +53,14 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[FieldChange, ...]
 
 
-def entries(chronicle: Chronicle, names: Names) -> list[HistoryEntry]:
+def entries(steps: Iterable[Step], chronicle: Chronicle, names: Names) -> list[HistoryEntry]:
+    """Some steps of a contact in words."""
+    return [_entry(step, chronicle, names) for step in steps]
+
+
+def belonging(chronicle: Chronicle) -> list[Step]:
     """In the order of the log. Of contacts that came out of it again only what happened while they were part of it."""
-    return [_entry(step, chronicle, names) for step in chronicle.steps if _belongs(step, chronicle)]
+    return [step for step in chronicle.steps if _belongs(step, chronicle)]
 
 
 def _belongs(step: Step, chronicle: Chronicle) -> bool:

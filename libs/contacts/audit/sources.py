@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from contacts import errors
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from eventstore.store import EventStore
 
 _NOBODY = UUID(int=0)
+#: Of many merged contacts with long histories: decoding keeps the event loop from everybody else.
+STREAMS_AT_ONCE: Final = 16
 
 
 async def gather(store: EventStore, keys: AddressKeys, workspace_id: UUID, contact_id: UUID, position: int) -> Sources:
@@ -70,8 +72,11 @@ async def _contacts(
 
 
 async def _read(store: EventStore, streams: Iterable[Stream], position: int) -> dict[Stream, list[Recorded]]:
-    read = await store.read_streams(list(streams))
-    return {stream: [event for event in events if event.position <= position] for stream, events in read.items()}
+    wanted, found = list(streams), dict[Stream, list[Recorded]]()
+    for begin in range(0, len(wanted), STREAMS_AT_ONCE):
+        read = await store.read_streams(wanted[begin : begin + STREAMS_AT_ONCE])
+        found |= {stream: [each for each in events if each.position <= position] for stream, events in read.items()}
+    return found
 
 
 def _absorbers(events: Iterable[Recorded]) -> Iterator[UUID]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from contacts.audit.entries import HistoryEntry
+from contacts.audit.chronicle import Step
 from contacts.errors import ContactIsErased, ContactNotFound
 from contacts.workspace.permissions import Action
 from contacts_api import audit_examples as examples
@@ -70,14 +70,9 @@ async def read_history(call: Call[ContactPath, HistoryQuery, Nothing]) -> Answer
     """
     position, moment = await _moment(call, call.query.as_of)
     services, workspace_id, contact_id = call.services, call.caller.workspace_id, call.path.contact_id
-    entries, shown = await services.audits.history(workspace_id, contact_id, moment)
-    total = Total(len(entries), True)
-    if call.query.sort == "-version":
-        entries.reverse()
-    start = 0 if call.query.cursor is None else _place_after(call.query.cursor, entries)
-    page = entries[start : start + call.query.limit]
-    more = page[-1].position if start + call.query.limit < len(entries) else None
-    answer = json_answer(200, HistoryPage(tuple(page), more, total))
+    page = _Page(call.query)
+    entries, shown = await services.audits.history(workspace_id, contact_id, moment, choose=page.choose)
+    answer = json_answer(200, HistoryPage(tuple(entries), page.next_cursor, Total(page.total, True)))
     leads_to(answer, contact_id, shown)
     return answer.header(b"rollbook-position", position)
 
@@ -148,11 +143,35 @@ async def _moment(call: Call[Any, Any, Any], as_of: str | None, parameter: str =
     return f"{lane}.{position}", position
 
 
-def _place_after(cursor: str, entries: list[HistoryEntry]) -> int:
-    for place, entry in enumerate(entries, 1):
-        if entry.position == cursor:
+class _Page:
+    """The page that was asked for, how many steps there are in all, and where the next page begins."""
+
+    def __init__(self, query: HistoryQuery) -> None:
+        self._query = query
+        self.total = 0
+        self.next_cursor: str | None = None
+
+    def choose(self, steps: list[Step]) -> list[Step]:
+        """Takes them oldest first. Raises Malformed for a cursor that is none of theirs."""
+        self.total = len(steps)
+        if self._query.sort == "-version":
+            steps = steps[::-1]
+        start = 0 if self._query.cursor is None else _place_after(self._query.cursor, steps)
+        page = steps[start : start + self._query.limit]
+        if start + len(page) < self.total:
+            self.next_cursor = _token(page[-1])
+        return page
+
+
+def _place_after(cursor: str, steps: list[Step]) -> int:
+    for place, step in enumerate(steps, 1):
+        if _token(step) == cursor:
             return place
     raise Malformed(Fault("is no next_cursor of this list", parameter="cursor"))
+
+
+def _token(step: Step) -> str:
+    return f"{step.recorded.lane}.{step.recorded.position}"
 
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (read_history, read_provenance, read_difference)
