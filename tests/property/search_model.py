@@ -301,10 +301,27 @@ ENGAGED: Final[dict[str, Callable[[Engagement], Any]]] = {
 def conversation_field(key: str, engagement: Engagement) -> Any:
     """Nobody checked it against its type; what is of another one counts as unset."""
     value = engagement.fields.get(key)
+    if key in ("day due", "at due"):
+        return moment_of(value, is_day=key == "day due")
     of_type = {"urgency": (int, float), "angry": (bool,)}.get(key, (str,))
     if not isinstance(value, of_type) or isinstance(value, bool) != (key == "angry"):
         return None
     return text(value) if isinstance(value, str) else value
+
+
+def moment_of(value: Any, *, is_day: bool) -> Any:
+    """A day or an instant, read by the strictest way there is."""
+    if not isinstance(value, str):
+        return None
+    try:
+        if is_day:
+            found = datetime.strptime(f"{value} +0000", "%Y-%m-%d %z")
+            return found.date() if len(value) == len("2026-11-01") else None
+        pattern = "%Y-%m-%dT%H:%M:%S.%f%z" if "." in value else "%Y-%m-%dT%H:%M:%S%z"
+        found = datetime.strptime(value.upper(), pattern).astimezone(UTC)
+        return found if value[-3] == ":" or value[-1] in "zZ" else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def attribute(key: str, value: Any) -> Any:

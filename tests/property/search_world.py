@@ -44,7 +44,14 @@ ATTRIBUTES: Final[dict[str, AttributeType]] = {
     "plan": "select", "note": "text", "score": "number", "paid": "boolean", "day": "date", "at": "datetime",
     "skills": "multi_select", "mobile": "phone", "home": "url",
 }  # fmt: skip
-CONVERSATION: Final[dict[str, AttributeType]] = {"topic": "text", "urgency": "number", "angry": "boolean"}
+CONVERSATION: Final[dict[str, AttributeType]] = {
+    "topic": "text", "urgency": "number", "angry": "boolean", "day due": "date", "at due": "datetime",
+}  # fmt: skip
+#: What nobody checked may be: of another type, of no calendar, of no offset, longer than it should be.
+UNREADABLE: Final = (
+    3, True, "soon", "2026-02-30", "2026-11-01\n", "20261101", "2026-11-01T24:00:00Z", "2026-11-01T12:00",
+    "2026-11-01T12:00:60Z", "9999-12-31T23:59:59-14:00", "2026-11-01 12:00Z", "2026-11-01T12:00+1400", "",
+)  # fmt: skip
 NUMBERS: Final = (0, 1, 2, 3, 2.5, -1, 0.1, 0.3, 100, 1e22)
 DURATIONS: Final = ("1h", "90min", "1d", "2d", "7d", "1w", "30d", "1y")
 IDS: Final = tuple(UUID(int=n) for n in range(1, 5))
@@ -180,6 +187,10 @@ class Chance:
             "topic": self.one((*NAMES, 3)),
             "urgency": self.one((*NUMBERS, "high")),
             "angry": self.one((True, "no")),
+            "day due": self.one((self.instant().date().isoformat(), self.instant().isoformat(), *UNREADABLE)),
+            "at due": self.one(
+                (self.instant().isoformat(), self.instant().isoformat().replace("+00:00", "z"), *UNREADABLE)
+            ),
         }
         return Engagement(
             conversation_status=self.maybe(("open", "closed", "snoozed")),

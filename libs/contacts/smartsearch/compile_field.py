@@ -11,6 +11,7 @@ import msgspec
 from contacts.smartsearch.compile_value import PATTERNS, compare, compare_set
 from contacts.smartsearch.nodes import SETS, Field, FieldLeaf, Op, Range, Value
 from contacts.smartsearch.placing import Placing
+from contacts.smartsearch.unchecked import sql_of_day, sql_of_instant
 
 #: What an op on a set is the complement of.
 COMPLEMENTS: Final[dict[Op, Op]] = {"ne": "eq", "not_in": "in", "has_none": "has_any"}
@@ -65,10 +66,12 @@ def expression_of(field: Field, placing: Placing) -> str:
     if field.type in ("number", "boolean"):
         typed = f"{json}::{'numeric' if field.type == 'number' else 'boolean'}"
         return f"CASE WHEN jsonb_typeof({json}) = '{field.type}' THEN {typed} END" if field.unchecked else typed
+    if field.unchecked:
+        string = f"(CASE WHEN jsonb_typeof({json}) = 'string' THEN {text} END)"
+        made = {"date": sql_of_day, "instant": sql_of_instant}.get(field.type)
+        return string if made is None else made(string)
     if field.type == "instant":
         return f"{text}::timestamptz"
-    if field.unchecked:
-        return f"CASE WHEN jsonb_typeof({json}) = 'string' THEN {text} END"
     return f"COALESCE({text}, '{_default(field)}')" if field.default is not None else text
 
 

@@ -40,6 +40,8 @@ CONVERSATION_STATUSES: Final = ("open", "closed", "snoozed")
 ATTRIBUTES: Final = "attributes."
 CONSENT: Final = "consents."
 CHANNELS: Final = "channels."
+#: What fields of conversations are compared as; all others as text.
+CONVERSATION_TYPES: Final = frozenset({"number", "boolean", "date", "datetime"})
 CONVERSATION_FIELDS: Final = "conversation.fields."
 SEEN: Final = ("first_seen_at", "last_seen_at")
 #: Under which `extras` keeps when any channel was seen; no kind of channel is empty.
@@ -184,8 +186,8 @@ def _conversation_field(name: str, key: str, schema: Schema) -> Field:
         known = [f"{CONVERSATION_FIELDS}{key}" for key, each in schema.attributes.items() if each.level != "contact"]
         expected = expected_name(name, known) if known else "an attribute of conversations; there is none"
         raise InvalidValue(f"{shown_name(name)} is no attribute of conversations", expected)
-    # Nobody checked what came with a conversation, so it is compared as what JSON says it is.
-    type_ = definition.type if definition.type in ("number", "boolean") else "text"
+    # Nobody checked what came with a conversation: what does not read as the type is unset.
+    type_ = _TYPES[definition.type] if definition.type in CONVERSATION_TYPES else "text"
     return Field(name=name, type=type_, column="fields", path=(key,), place="engagement", unchecked=True)
 
 

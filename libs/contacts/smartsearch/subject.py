@@ -17,6 +17,7 @@ from contacts.emails import email_normal
 from contacts.engagement.state import Engagement
 from contacts.folding import fold
 from contacts.smartsearch.nodes import Field, FieldType, Property
+from contacts.smartsearch.unchecked import day_in, instant_in
 
 #: Folded text, number (exact, where it is a sum), boolean, instant, day or id; a set of texts or ids; None is unset.
 Known: TypeAlias = str | int | float | bool | Decimal | datetime | date | UUID | frozenset[str] | frozenset[UUID] | None
@@ -57,7 +58,10 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 def value_of(field: Field, contact: Contact, engagement: Engagement | None) -> Known:
     """What is compared; None where the field is unset."""
     if field.place == "engagement":
-        return _typed(field.type, _engaged(field, engagement), unchecked=field.unchecked)
+        value = _engaged(field, engagement)
+        if field.unchecked and field.type in _READ:
+            return _READ[field.type](value) if isinstance(value, str) else None
+        return _typed(field.type, value, unchecked=field.unchecked)
     if field.column == "extras":
         return _extra(field, extras_of(contact))
     if field.column == "attributes":
@@ -119,6 +123,8 @@ def _typed(type_: FieldType, value: Any, *, unchecked: bool = False) -> Known:
     return found
 
 
+#: What has to be read to know whether it fits.
+_READ: Final[Mapping[FieldType, Callable[[str], date | datetime | None]]] = {"date": day_in, "instant": instant_in}
 _FITTING: Final[Mapping[FieldType, type | tuple[type, ...]]] = {
     "text": str,
     "email": str,

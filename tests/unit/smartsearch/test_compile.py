@@ -14,13 +14,15 @@ from contacts.smartsearch.compile import compile_node
 from contacts.smartsearch.fields import FIELDS, Schema
 from contacts.smartsearch.moment import Moment
 from contacts.smartsearch.parse import parse
+from contacts.smartsearch.unchecked import DAY, INSTANT
 from tests.property.search_world import SCHEMA, Chance
 
 NOW: Final = datetime(2026, 11, 22, tzinfo=UTC)
 CANARY: Final = "canary'; DROP TABLE contact; --"
 #: All literals there are in the texts of this package.
 LITERALS: Final = frozenset({"'{}'", "'[]'", "'number'", "'boolean'", "'string'", "'array'", "'external_id'",
-                             "'not_subscribed'", "'$[*] ? (@.type() != \"string\")'"})  # fmt: skip
+                             "'not_subscribed'", "'$[*] ? (@.type() != \"string\")'", "'date'", "'timestamptz'",
+                             f"'{DAY}'", f"'{INSTANT}'"})  # fmt: skip
 
 
 def compiled(
