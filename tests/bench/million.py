@@ -17,9 +17,11 @@ from contacts.facet.index import FacetIndex
 from eventstore.cipher import Keyring
 from eventstore.store import EventStore
 from servicekit.settings import Settings
+from tests.bench import million_segments
 from tests.bench.harness import QUICK, print_goal, print_table, quantile
 from tests.bench.million_data import SECRET, prepare, server
-from tests.bench.million_questions import Asked, questions
+from tests.bench.million_more import explained, sorted_pages
+from tests.bench.million_questions import Asked, opened, questions
 
 ROUNDS = 5 if QUICK else 40
 #: Nobody waits longer for a figure that is only there to compare with.
@@ -31,10 +33,12 @@ FACET_BYTES = Settings().facet_memory_mb * 1_000_000
 class Measured(NamedTuple):
     """One question with its figures, in milliseconds."""
 
-    asked: Asked
+    name: str
     p50: float
-    p95: float
+    #: The 95th percentile, of segments the 99th.
+    tail: float
     plain: float | None
+    goal_ms: float | None
     plan: str
 
 
@@ -48,12 +52,16 @@ async def run() -> bool:
         store = await EventStore.open(dsn, codec=CODEC, keyring=Keyring.from_secret(SECRET), pool_size=1)
         try:
             async with FacetIndex(pool, store, bytes_max=FACET_BYTES) as facets:
-                asked = await questions(pool, plain, store, facets, random.Random(7))
+                q = await opened(pool, store, facets)
+                asked = await questions(q, plain, random.Random(7))
+                asked += [await explained(q, plain, store), *await sorted_pages(q, plain)]
                 measured = [await _measure(each, plain) for each in asked]
         finally:
             await store.close()
             await plain.close()
             await pool.close()
+        told = await million_segments.run(dsn, running.folder.parent / "nats")
+        measured += [Measured(each.name, each.p50, each.p99, None, each.goal_ms, each.note) for each in told]
     return _report(measured)
 
 
@@ -66,7 +74,8 @@ async def _measure(asked: Asked, plain: asyncpg.Connection) -> Measured:
         beside = sorted([await _timed(fetch) for _ in range(PLAIN_ROUNDS)])[PLAIN_ROUNDS // 2]
     # The first ways warm the caches of plans and pages, as those who work all day have them.
     ordered = sorted(ours[len(ours) // 5 :])
-    return Measured(asked, quantile(ordered, 0.5), quantile(ordered, 0.95), beside, await asked.plan())
+    plan = await asked.plan()
+    return Measured(asked.name, quantile(ordered, 0.5), quantile(ordered, 0.95), beside, asked.goal_ms, plan)
 
 
 async def _timed(ask: Callable[[], Awaitable[Any]]) -> float:
@@ -78,22 +87,20 @@ async def _timed(ask: Callable[[], Awaitable[Any]]) -> float:
 def _report(measured: Sequence[Measured]) -> bool:
     rows = [
         [
-            m.asked.name,
+            m.name,
             f"{m.p50:,.1f}",
-            f"{m.p95:,.1f}",
+            f"{m.tail:,.1f}",
             "" if m.plain is None else f"{m.plain:,.1f}",
-            "" if m.asked.goal_ms is None else f"≤ {m.asked.goal_ms:,}",
+            "" if m.goal_ms is None else f"≤ {m.goal_ms:,}",
         ]
         for m in measured
     ]
-    print_table("Milliseconds", ["question", "p50", "p95", "plain SQL", "goal"], rows)
+    print_table("Milliseconds", ["question", "p50", "p95 (NATS: p99)", "plain SQL", "goal"], rows)
     print("\nPlans that served them")
     for m in measured:
-        print(f"  {m.asked.name}\n    {m.plan}")
+        print(f"  {m.name}\n    {m.plan}")
     # Each is told, also behind one that was missed.
     reached = [
-        print_goal(m.asked.name, m.p95, m.asked.goal_ms, at_least=False, unit=" ms")
-        for m in measured
-        if m.asked.goal_ms is not None
+        print_goal(m.name, m.tail, m.goal_ms, at_least=False, unit=" ms") for m in measured if m.goal_ms is not None
     ]
     return all(reached)

@@ -85,7 +85,7 @@ class Asked(NamedTuple):
     plan: Callable[[], Awaitable[str]]
 
 
-class _Questions:
+class Questions:
     """What all of them need."""
 
     def __init__(self, pool: asyncpg.Pool, schema: Schema, node: Node, head: int, facets: FacetIndex) -> None:
@@ -93,13 +93,13 @@ class _Questions:
         self.queries = ContactQueries(pool, b"sixteen bytes ok")
         self.facets = facets
         self.searches = SearchQueries(pool, b"sixteen bytes ok", facets=facets, timeout_s=300)
-        self._schema = schema
-        self._node = node
+        self.schema = schema
+        self.node = node
         self.head = head
 
     def search(self, position: int | None = None) -> Search:
         return Search(
-            filter=Filter(), node=self._node, sort="-changed_at", schema=self._schema, asked=b"",
+            filter=Filter(), node=self.node, sort="-changed_at", schema=self.schema, asked=b"",
             moment=Moment(now=datetime.now(UTC), time_zone="UTC", position=position),
         )  # fmt: skip
 
@@ -145,20 +145,21 @@ def plan_head(rows: Sequence[asyncpg.Record]) -> str:
     return " → ".join(names[:9]) + (" …" if len(names) > 9 else "")
 
 
-async def questions(
-    pool: asyncpg.Pool, plain: asyncpg.Connection, store: EventStore, facets: FacetIndex, pick: random.Random
-) -> list[Asked]:
-    """Those that the read models there are can answer."""
+async def opened(pool: asyncpg.Pool, store: EventStore, facets: FacetIndex) -> Questions:
     workspace = await Workspaces(store).get(WORKSPACE)
     schema = Schema(attributes=workspace.attributes)
-    q = _Questions(pool, schema, parse(FILTER, schema), await store.head(store.lane_of(WORKSPACE)), facets)
+    return Questions(pool, schema, parse(FILTER, schema), await store.head(store.lane_of(WORKSPACE)), facets)
+
+
+async def questions(q: Questions, plain: asyncpg.Connection, pick: random.Random) -> list[Asked]:
+    """Those of the present, then those of the past."""
     return [
         await _typing(q, plain, pick), _filtered(q), await _counted(q), _counted_by_sql(q), await _deep(q),
         _past_page(q), _past_count(q),
     ]  # fmt: skip
 
 
-async def _typing(q: _Questions, plain: asyncpg.Connection, pick: random.Random) -> Asked:
+async def _typing(q: Questions, plain: asyncpg.Connection, pick: random.Random) -> Asked:
     """What is in the box while somebody types a name, an address or a number, from the second letter on."""
     rows = await plain.fetch(
         "SELECT first_name, last_name, email, phone FROM rm_contact.contact TABLESAMPLE SYSTEM (5)"
@@ -188,7 +189,7 @@ async def _typing(q: _Questions, plain: asyncpg.Connection, pick: random.Random)
     )  # fmt: skip
 
 
-def _filtered(q: _Questions) -> Asked:
+def _filtered(q: Questions) -> Asked:
     statement, values = q.filtered().gathering(None)
     sql = f"SELECT c.state FROM rm_contact.contact AS c WHERE {PLAIN_FILTER} ORDER BY c.changed_at DESC LIMIT {PAGE}"
     return Asked(
@@ -197,7 +198,7 @@ def _filtered(q: _Questions) -> Asked:
     )  # fmt: skip
 
 
-async def _counted(q: _Questions) -> Asked:
+async def _counted(q: Questions) -> Asked:
     """From memory, as the API has it once somebody asked."""
     started = time.perf_counter()
     await q.searches.count(WORKSPACE, q.search())
@@ -218,7 +219,7 @@ async def _counted(q: _Questions) -> Asked:
     )  # fmt: skip
 
 
-def _counted_by_sql(q: _Questions) -> Asked:
+def _counted_by_sql(q: Questions) -> Asked:
     statement, values = q.filtered().counting()
     return Asked(
         "the same, without the facet index", None, lambda rounds: [q.count()] * max(5, rounds // 4), None,
@@ -226,7 +227,7 @@ def _counted_by_sql(q: _Questions) -> Asked:
     )  # fmt: skip
 
 
-async def _deep(q: _Questions) -> Asked:
+async def _deep(q: Questions) -> Asked:
     """Ten thousand pages down, or as deep as half the contacts there are."""
     total = (await q.queries.counts(WORKSPACE)).total
     depth = min(10_000 * PAGE, total // 2)
@@ -247,7 +248,7 @@ async def _deep(q: _Questions) -> Asked:
     )  # fmt: skip
 
 
-def _past_page(q: _Questions) -> Asked:
+def _past_page(q: Questions) -> Asked:
     position = q.head // 2
     statement, values = q.filtered(position).gathering(None)
     return Asked(
@@ -257,7 +258,7 @@ def _past_page(q: _Questions) -> Asked:
     )  # fmt: skip
 
 
-def _past_count(q: _Questions) -> Asked:
+def _past_count(q: Questions) -> Asked:
     position = q.head // 2
     statement, values = q.filtered(position).counting()
     return Asked(

@@ -64,19 +64,19 @@ async def run() -> bool:
         broker = Nats(Path(folder))
         await asyncio.to_thread(broker.start)
         try:
-            async with running_api(dsn) as api, _relaying(dsn, broker.url), _listening(broker.url) as heard:
+            async with running_api(dsn) as api, relaying(dsn, broker.url), listening(broker.url) as heard:
                 tenant = await api.tenant()
                 contacts, probe, window = await _fill(tenant)
                 await _level(dsn, heard)
-                entered = await _entered(tenant, contacts, probe, heard)
-                late = await _late(tenant, contacts, window, heard)
+                entered = await measure_entered(tenant, contacts, probe, heard)
+                late = await measure_late(tenant, contacts, window, heard)
         finally:
             await asyncio.to_thread(broker.stop)
     return _report(entered, late)
 
 
 @asynccontextmanager
-async def _relaying(dsn: str, url: str) -> AsyncIterator[None]:
+async def relaying(dsn: str, url: str) -> AsyncIterator[None]:
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=2, server_settings={"role": "rollbook_projector"})
     task = asyncio.create_task(SegmentRelay(pool, nats_url=url, definition=segments_stream(max_bytes=1 << 28)).run())
     try:
@@ -106,7 +106,7 @@ class Heard:
 
 
 @asynccontextmanager
-async def _listening(url: str) -> AsyncIterator[Heard]:
+async def listening(url: str, *subjects: str) -> AsyncIterator[Heard]:
     heard = Heard()
     client = await nats.connect(url)
 
@@ -114,7 +114,8 @@ async def _listening(url: str) -> AsyncIterator[Heard]:
         if message.data:
             heard.told(msgspec.json.decode(message.data, type=SegmentMessage))
 
-    await client.subscribe("rollbook.segments.v1.>", cb=take)
+    for subject in subjects or ("rollbook.segments.v1.>",):
+        await client.subscribe(subject, cb=take)
     try:
         yield heard
     finally:
@@ -160,14 +161,16 @@ async def _act(tenant: Tenant, contact: str, type_: str, at: datetime, **data: A
     assert answer.json()["counts"]["recorded"] == 1, answer.text
 
 
-async def _entered(tenant: Tenant, contacts: list[str], probe: str, heard: Heard) -> list[float]:
+async def measure_entered(
+    tenant: Tenant, contacts: list[str], probe: str, heard: Heard, tag: str = "probe"
+) -> list[float]:
     """Seconds from the acknowledgement of an edit to the message it causes, while others keep coming."""
     seconds = []
     waiting = []
     for number in range(PROBES):
         began = time.perf_counter()
         contact = contacts[number % len(contacts)]
-        answer = await tenant.owner.post(f"/v1/contacts/{contact}/tags", json={"tags": ["probe"]})
+        answer = await tenant.owner.post(f"/v1/contacts/{contact}/tags", json={"tags": [tag]})
         assert answer.status_code == 200, answer.text
         waiting.append((time.time(), heard.when(probe, contact, "entered")))
         for other in range(OTHERS):
@@ -179,7 +182,7 @@ async def _entered(tenant: Tenant, contacts: list[str], probe: str, heard: Heard
     return seconds
 
 
-async def _late(tenant: Tenant, contacts: list[str], window: str, heard: Heard) -> list[float]:
+async def measure_late(tenant: Tenant, contacts: list[str], window: str, heard: Heard) -> list[float]:
     """Seconds from the end of a window to the message that says so."""
     ends = {}
     for contact in contacts[:WINDOWS]:

@@ -71,11 +71,11 @@ class SegmentFiller:
                 await self.step(connection, lane)
 
     async def step(self, connection: Connection, lane: int) -> None:
-        """One stretch, and as long a rest: others have their turn, and a machine of few cores has other work."""
+        """One stretch, and half as long a rest: others have their turn, and a machine of few cores has other work."""
         started = time.perf_counter()
         with contextlib.suppress(asyncpg.LockNotAvailableError):
             await self._stretch(connection, lane)
-        await asyncio.sleep(max(REST_MIN_S, time.perf_counter() - started))
+        await asyncio.sleep(max(REST_MIN_S, (time.perf_counter() - started) / 2))
 
     async def _stretch(self, connection: Connection, lane: int) -> None:
         async with connection.transaction():
