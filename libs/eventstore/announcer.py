@@ -54,6 +54,7 @@ class Announcer:
                 await connection.execute(SQL["announce"], [name for name, _ in moved], [lane for _, lane in moved])
                 backoff.reset()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._awaited.wait(), ANNOUNCE_EVERY_S)
+                    async with asyncio.timeout(ANNOUNCE_EVERY_S):
+                        await self._awaited.wait()
         finally:
             connection.terminate()

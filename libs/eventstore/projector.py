@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -118,10 +119,10 @@ class Projector:
             connection.terminate()
 
     async def _tick(self) -> None:
-        try:
-            await asyncio.wait_for(self._changed.wait(), TICK_S)
-        except TimeoutError:
-            return
+        # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with the change.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TICK_S):
+                await self._changed.wait()
 
     def _start(self, lease: Lease) -> None:
         unit = lease.unit

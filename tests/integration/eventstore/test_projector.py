@@ -56,6 +56,23 @@ async def test_a_stopped_projector_gives_its_leases_back_at_once(
     assert set(await rows.times()) == {1}
 
 
+async def test_a_stop_that_comes_together_with_a_change_is_not_lost(database: str, open_store: OpenStore) -> None:
+    """Planted bug: with `asyncio.wait_for` before Python 3.12 the projector goes on, and whoever stops it waits."""
+    projector = Projector(await open_store(database), database, [Tally()])
+    for steps in range(5):
+        projector._changed.clear()
+        waiting = asyncio.create_task(projector._tick())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        projector._changed.set()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        ended_by_itself = waiting.done()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert ended_by_itself or waiting.cancelled()
+
+
 async def test_events_of_other_types_move_the_checkpoint_and_nothing_else(
     database: str, open_store: OpenStore, workspace: UUID
 ) -> None:
