@@ -16,8 +16,10 @@ CREATE INDEX contact_filed_name ON contact (workspace_id, filed_name, contact_id
 CREATE INDEX contact_email ON contact (workspace_id, email, contact_id) WHERE deleted_at IS NULL;
 CREATE INDEX contact_external_id ON contact (workspace_id, external_id, contact_id) WHERE deleted_at IS NULL;
 
+-- The same for searches.
+CREATE INDEX contact_phone ON contact (workspace_id, phone, contact_id) WHERE deleted_at IS NULL;
+
 -- Find the contact that has one.
-CREATE INDEX contact_phone ON contact (workspace_id, phone) WHERE deleted_at IS NULL AND phone IS NOT NULL;
 CREATE INDEX contact_messaging_id ON contact (workspace_id, messaging_id) WHERE deleted_at IS NULL AND messaging_id IS NOT NULL;
 
 -- The search box: any three letters in a row, or the beginning of a word.

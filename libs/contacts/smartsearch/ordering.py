@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from msgspec.structs import replace
+
 from contacts.contact.filtering import Parameters
 from contacts.contact.ordering import INDEXED, Sort, parse_sort
 from contacts.errors import InvalidField, InvalidInput, InvalidValue
@@ -14,6 +16,8 @@ from contacts.smartsearch.names import expected_name, shown_name
 from contacts.smartsearch.nodes import Field, FieldType
 from contacts.smartsearch.placing import Placing
 
+#: Orders that have an index beside those of every list.
+MORE_INDEXED: Final = {"phone": Sort("phone", "ASC", type="text", optional=True)}
 #: Other names of orders that have an index.
 ALIASES: Final = {"conversation.last_interaction_at": "last_interaction_at"}
 NAME_MAX: Final = 120
@@ -25,6 +29,8 @@ def parse_any_sort(text: str, schema: Schema, *, deleted: bool, moment: Moment) 
     name = ALIASES.get(name, name)
     if name in INDEXED:
         return parse_sort(sign + name, deleted=deleted)
+    if name in MORE_INDEXED:
+        return replace(MORE_INDEXED[name], direction="DESC" if sign else "ASC")
     try:
         field = resolve(name, schema)
     except InvalidValue:
