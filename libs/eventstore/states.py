@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -45,18 +47,27 @@ async def read_states(
         wanted = {s: version for s, version in after_versions.items() if store.lane_of(s.workspace_id) == lane}
         rows = await _fetch(store, lane, wanted, schema_version)
         found |= {stream: Since(None, []) for stream in wanted}
-        for row in (row for row in rows if row["type"] == SNAPSHOT):
+        kept = [row for row in rows if row["type"] == SNAPSHOT]
+        for row in kept:
             stream = Stream(row["workspace_id"], row["category"], row["stream_id"])
             state = _opened(store.cipher, row, decode)
             if state is None:
                 unreadable.append(stream)
             found[stream] = Since(state, [])
-        for event in store.decode_streams([row for row in rows if row["type"] != SNAPSHOT]):
-            found[event.stream].events.append(event)
+        events = store.decode_streams([row for row in rows if row["type"] != SNAPSHOT] if kept else rows)
+        for stream, own in by_stream(events):
+            found[stream].events.extend(own)
     if unreadable:
         read = await store.read_streams(unreadable)
         found |= {stream: Since(None, events) for stream, events in read.items()}
     return found
+
+
+def by_stream(events: Iterable[RecordedEvent[Any]]) -> Iterator[tuple[Stream, list[RecordedEvent[Any]]]]:
+    """Runs of one stream each: of thousands of events, a stream is made for few."""
+    for _, run in groupby(events, key=attrgetter("stream_id", "category", "workspace_id")):
+        own = list(run)
+        yield own[0].stream, own
 
 
 async def _fetch(

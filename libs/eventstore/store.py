@@ -222,11 +222,15 @@ class EventStore:
 
     def decode_streams(self, rows: Sequence[asyncpg.Record]) -> list[RecordedEvent[Any]]:
         """As `decode`. Keeps the data keys as well: what is loaded is about to be written to."""
+        subject_id: UUID | None = None
         for row in rows:
+            if row["subject_id"] == subject_id:
+                continue
+            subject_id = row["subject_id"]
             if row["wrapped"] is not None:
                 self._remember_key(row["subject_id"], row["wrapped"])
-            elif row["subject_id"] is not None:
-                self._forget_keys([row["subject_id"]])
+            else:
+                self._forget_keys([subject_id])
         return self._rows.decode_all(rows)
 
     async def head(self, lane: int) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
+
+import asyncpg
 
 from contacts.catalog import CODEC
 from contacts.contact import events as e
@@ -32,6 +34,7 @@ VISIBLE_MS = 50
 FOLD_MS = 5
 #: CPU time that all processes of an idle stack may use in a second.
 IDLE_S = 0.15
+SNAPSHOTS_WITHIN_S = 180
 
 
 def story(number: int) -> tuple[e.ContactEvent, ...]:
@@ -47,7 +50,7 @@ def story(number: int) -> tuple[e.ContactEvent, ...]:
 
 
 async def fill(store: EventStore, workspace_id: UUID) -> list[tuple[UUID, UUID]]:
-    pairs = [(new_id(), new_id()) for _ in range(PAIRS)]
+    pairs = [(new_id(), new_id()) for _ in range(2 * PAIRS)]
     for number, pair in enumerate(pairs):
         for contact_id in pair:
             stream = StreamWrite(
@@ -56,6 +59,20 @@ async def fill(store: EventStore, workspace_id: UUID) -> list[tuple[UUID, UUID]]
             )  # fmt: skip
             await store.append_bulk([Write(workspace_id=workspace_id, streams=(stream,), metadata=METADATA)])
     return pairs
+
+
+async def only_some_have_snapshots(dsn: str, *, yes: Sequence[UUID], no: Sequence[UUID]) -> None:
+    """Waits until all of them have one, as they come to soon after they were written, and takes some away again."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with asyncio.timeout(SNAPSHOTS_WITHIN_S):
+            while await connection.fetchval(
+                "SELECT count(*) < $2 FROM log.snapshots WHERE stream_id = ANY ($1)", [*yes, *no], len(yes) + len(no)
+            ):
+                await asyncio.sleep(0.2)
+        await connection.execute("DELETE FROM log.snapshots WHERE stream_id = ANY ($1)", no)
+    finally:
+        await connection.close()
 
 
 async def settled(pids: Iterable[int]) -> None:
@@ -110,11 +127,17 @@ async def run() -> bool:
         await connection.open()
         while (await connection.request(f"GET /v1/contacts?min_position=0.{head}"))[0] != 200:
             pass
+        usual, unknown = pairs[:PAIRS], pairs[PAIRS:]
+        await only_some_have_snapshots(
+            running["database"], yes=[each for pair in usual for each in pair],
+            no=[each for pair in unknown for each in pair],
+        )  # fmt: skip
         await settled(running["pids"].values())
         client = Client(connection)
-        for round_ in range(ROUNDS):
-            for primary, other in pairs:
-                merge_id = await client.merge("merge, first load" if round_ == 0 else "merge", primary, other)
+        rounds = [("merge, first load", usual), ("merge, first load without snapshots", unknown)]
+        for name, of in [*rounds, *[("merge", usual)] * (ROUNDS - 1)]:
+            for primary, other in of:
+                merge_id = await client.merge(name, primary, other)
                 await client.unmerge("unmerge", merge_id, other)
         connection.close()
     return _report({name: figures(found, 0) for name, found in client.latencies.items()}, _folds())
