@@ -2,7 +2,8 @@
 
 Messages of every form, mutated: bytes flipped, cut and doubled, JSON nested too deep, NUL, lone surrogates, numbers
 that no machine holds, bodies too large, subjects and headers that are no text. They are written to the socket as bytes,
-for no client library would send them. Between them go good ones, which must all be recorded.
+for no client library would send them. Between them go good ones, which must all be recorded. Planted bug: a reader that
+does not know that nesting can be too deep.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from contacts_bridge.inbox import ingest, message
 from contacts_bridge.inbox.ingest import Ingest
 from rollbook.embedded.nats import Nats
 from tests.chaos.support.report import Report, figure
@@ -25,6 +27,8 @@ from tests.integration.bridge.inbox_rig import InboxRig, body, open_rig
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0)]
 
 MUTATED: Final = figure(5_000, 100_000)
+#: Enough for a planted bug to show.
+MUTATED_WITH_BUG: Final = 300
 #: One good message among so many.
 GOOD_EVERY: Final = 50
 LARGE: Final = 300_000
@@ -44,18 +48,19 @@ class Counting(Ingest):
 
 
 class Mutator:
-    def __init__(self, rig: InboxRig, pick: random.Random) -> None:
+    def __init__(self, rig: InboxRig, pick: random.Random, name: str) -> None:
         self._rig = rig
+        self._name = name
         self._pick = pick
         self._number = 0
 
     def good(self) -> Wire:
         self._number += 1
-        return self._wire(body(f"good-{self._number}"))
+        return self._wire(body(f"{self._name}-good-{self._number}"))
 
     def bad(self) -> Wire:
         self._number += 1
-        made = body(f"bad-{self._number}", data={"channel": "email", "properties": {"a": [1, "x"]}})
+        made = body(f"{self._name}-bad-{self._number}", data={"channel": "email", "properties": {"a": [1, "x"]}})
         return self._pick.choice((self._flipped, self._wrong_value, self._deep, self._headers, self._subject))(made)
 
     def _wire(self, made: dict[str, Any]) -> Wire:
@@ -169,20 +174,16 @@ async def write(nats_url: str, messages: Sequence[Wire]) -> None:
         writer.close()
 
 
-async def test_whatever_is_sent_is_recorded_or_dead_with_a_reason(
-    database: str, private_nats: Callable[..., Nats], chaos_report: Callable[[str], Report]
-) -> None:
-    report = chaos_report("R12 (NATS)")
-    pick = random.Random(report.seed)
+async def send_mutated(database: str, nats: Nats, pick: random.Random, name: str, mutated: int) -> dict[str, int]:
+    """What became of them. Raises AssertionError where one was lost, had no good reason, or stopped the others."""
     Counting.beginnings = 0
-    nats = await asyncio.to_thread(private_nats)
     async with open_rig(database, nats.url) as rig:
         await rig.begin()
         await rig.create(external_id="c-0")
         await rig.start(Counting, ack_wait_s=5)
-        mutator = Mutator(rig, pick)
+        mutator = Mutator(rig, pick, name)
         messages: list[Wire] = []
-        for n in range(MUTATED):
+        for n in range(mutated):
             messages.append(mutator.bad())
             if n % GOOD_EVERY == 0:
                 messages.append(mutator.good())
@@ -193,13 +194,28 @@ async def test_whatever_is_sent_is_recorded_or_dead_with_a_reason(
         recorded = await rig.recorded()
         letters = await rig.letters()
         counts = rig.figures.counts
-    good = [id_ for id_ in recorded if id_.startswith("good-")]
-    assert len(good) == -(-MUTATED // GOOD_EVERY)
+    good = [id_ for id_ in recorded if id_.startswith(f"{name}-good-")]
+    assert len(good) == -(-mutated // GOOD_EVERY)
     assert max(recorded.values()) == 1
     assert Counting.beginnings == 1, "the ingest had to begin anew"
     assert {letter.reason.code for letter in letters} <= {"invalid-input", "contact-unknown", "workspace-not-found"}
     assert all(letter.reason.detail for letter in letters)
     assert len(letters) == counts["dead"]
     assert sum(counts.values()) == stored == len(messages)
-    report.add({"messages": stored, **{str(fate): count for fate, count in counts.items()}})
+    return {"messages": stored, **{str(fate): count for fate, count in counts.items()}}
+
+
+async def test_whatever_is_sent_is_recorded_or_dead_with_a_reason(
+    database: str, private_nats: Callable[..., Nats], chaos_report: Callable[[str], Report],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    report = chaos_report("R12 (NATS)")
+    pick = random.Random(report.seed)
+    report.add(await send_mutated(database, await asyncio.to_thread(private_nats), pick, "real", MUTATED))
+    # The planted bug: that JSON can be nested too deep was not thought of.
+    monkeypatch.setattr(message, "_UNREADABLE", (msgspec.MsgspecError, UnicodeDecodeError))
+    monkeypatch.setattr(ingest, "TRY_AGAIN_S", 0.05)
+    with pytest.raises(AssertionError, match="internal-error"):
+        await send_mutated(database, await asyncio.to_thread(private_nats), pick, "planted", MUTATED_WITH_BUG)
+    report.add({"planted bug caught": 1})
     report.finish()

@@ -1,33 +1,44 @@
 """R9: no workspace sees, counts, infers or changes another's, with row-level security on and off.
 
-Every route for five roles of other workspaces, with the ids, addresses, keys and cursors of a workspace full of
-canaries in paths, bodies, queries and headers. What is another's must be answered exactly as what is nowhere; no
-canary may be told; and the other workspace must be as it was. Both walls are tested alone: row-level security by a
-query that forgot its workspace, the queries by tables without row-level security.
+Every route, and every subject of the NATS micro service, for five roles of other workspaces, with the ids, addresses,
+keys and cursors of a workspace full of canaries in paths, bodies, queries and headers. What is another's must be
+answered exactly as what is nowhere; no canary may be told; and the other workspace must be as it was. Both walls are
+tested alone: row-level security by a query that forgot its workspace, the queries by tables without row-level security.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 import msgspec
+import nats
+import nats.errors
 import pytest
 
 from contacts.contact import listing
 from contacts.workspace.permissions import GRANTABLE
 from contacts_api.endpoint import Endpoint
+from contacts_api.micro.connection import micro_service
+from rollbook.embedded.nats import Nats
 from tests.chaos.support.intruders import CANARY, HIDDEN, PROTECTED, Door, Intruders, Loot, creations, readings
+from tests.chaos.support.messages import SERVED, VERBS, MessageWire
 from tests.chaos.support.report import FULL, Report, figure
 from tests.integration.api.conftest import ROLES, Api, Tenant, running_api
+from tests.support.waiting import until
 from tests.support.wire import Wire
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(0 if FULL else 400)]
 
 REQUESTS: Final = figure(10_000, 1_000_000)
+MESSAGES: Final = figure(1_000, 100_000)
+PLANTED_MESSAGES: Final = 300
+READING: Final = [endpoint for endpoint in PROTECTED if endpoint.name == "read_contact"]
 PLANTED_REQUESTS: Final = 800
 PAIRS: Final = 4
 WALLS: Final = ("ENABLE", "DISABLE")
@@ -100,7 +111,8 @@ async def victim(api: Api) -> tuple[Tenant, Loot]:
             if endpoint.name not in ("issue_key", "add_suppression"):
                 text = msgspec.json.encode(example).decode()
                 loot.learn(_parsed(await owner.post(endpoint.path, content=text, headers=JSON)))
-    await owner.patch("/v1/settings", json={"name": HIDDEN})
+    settled = await owner.patch("/v1/settings", json={"name": HIDDEN})
+    loot.position = settled.headers["Rollbook-Position"]
     for endpoint in readings():
         loot.learn(_parsed(await owner.get(endpoint.path)))
     listed = (await owner.get("/v1/contacts", params={"limit": 1})).json()
@@ -122,8 +134,10 @@ def _parsed(answer: Any) -> Any:
     return answer.json() if answer.is_success and answer.headers["Content-Type"] == "application/json" else None
 
 
-async def everything(tenant: Tenant) -> dict[str, Any]:
-    answers = {endpoint.path: await tenant.owner.get(endpoint.path) for endpoint in readings()}
+async def everything(tenant: Tenant, loot: Loot) -> dict[str, Any]:
+    """As it is once every read model has seen the last command of the workspace."""
+    headers = {"Rollbook-Min-Position": loot.position}
+    answers = {endpoint.path: await tenant.owner.get(endpoint.path, headers=headers) for endpoint in readings()}
     return {path: (answer.status_code, answer.text) for path, answer in answers.items()}
 
 
@@ -133,7 +147,7 @@ async def door(api: Api) -> Door:
     return Door({role: await tenant.key(role, *(SCOPES if role == "service" else ())) for role in ROLES}, own)
 
 
-async def intruders(api: Api, loot: Loot, wire: Wire, seed: int) -> list[Intruders]:
+async def intruders(api: Api, loot: Loot, wire: Wire | MessageWire, seed: int) -> list[Intruders]:
     return [Intruders(wire, (await door(api), await door(api)), loot, seed + number) for number in range(PAIRS)]
 
 
@@ -143,10 +157,16 @@ async def knock(
     """What intruders found in so many requests, and how many of which kind they made."""
     wire = Wire(int(api.url.rpartition(":")[2]), 2 * PAIRS)
     try:
-        knocking = await intruders(api, loot, wire, seed)
-        await asyncio.gather(*(each.knock(requests // PAIRS, endpoints) for each in knocking))
+        return await knock_on(wire, api, loot, seed, requests, endpoints)
     finally:
         await wire.close()
+
+
+async def knock_on(
+    wire: Wire | MessageWire, api: Api, loot: Loot, seed: int, requests: int, endpoints: Sequence[Endpoint]
+) -> tuple[list[str], Counter[str]]:
+    knocking = await intruders(api, loot, wire, seed)
+    await asyncio.gather(*(each.knock(requests // PAIRS, endpoints) for each in knocking))
     return [text for each in knocking for text in each.wrong], sum((each.counts for each in knocking), Counter())
 
 
@@ -156,14 +176,14 @@ async def test_what_is_another_s_is_answered_as_what_is_nowhere(
     report = chaos_report("R9")
     tenant, loot = victim
     assert len(loot.ids) > 10, "there is little to steal"
-    before = await everything(tenant)
+    before = await everything(tenant, loot)
     try:
         for switch in WALLS:
             await walls.switch(switch)
             wrong, counts = await knock(api, loot, report.seed, REQUESTS // len(WALLS))
             assert wrong == [], f"seed {report.seed}, row security {switch}:\n" + "\n".join(wrong[:5])
             report.add(counts)
-            after = await everything(tenant)
+            after = await everything(tenant, loot)
             changed = {path: (before[path], after[path]) for path in before if before[path] != after[path]}
             assert not changed, f"seed {report.seed}, row security {switch}"
         report.add(await caught_without_row_security(api, walls, loot, report.seed))
@@ -173,17 +193,77 @@ async def test_what_is_another_s_is_answered_as_what_is_nowhere(
     report.finish()
 
 
-async def caught_without_row_security(api: Api, walls: RowSecurity, loot: Loot, seed: int) -> dict[str, int]:
-    """The planted bug: the query of a contact forgets the workspace. Row-level security alone still holds."""
-    reading = [endpoint for endpoint in PROTECTED if endpoint.name == "read_contact"]
+@contextlib.contextmanager
+def forgetting_the_workspace() -> Iterator[None]:
+    """The planted bug: the query of a contact names no workspace."""
     with pytest.MonkeyPatch.context() as patch:
         sql = listing.SQL["get"]
         assert "c.workspace_id = $1 AND" in sql
         patch.setitem(listing.SQL, "get", sql.replace("c.workspace_id = $1 AND", "$1::uuid IS NOT NULL AND"))
+        yield
+
+
+async def caught_without_row_security(api: Api, walls: RowSecurity, loot: Loot, seed: int) -> dict[str, int]:
+    """Row-level security alone still holds."""
+    with forgetting_the_workspace():
         await walls.switch("ENABLE")
-        wrong, _ = await knock(api, loot, seed, PLANTED_REQUESTS, reading)
+        wrong, _ = await knock(api, loot, seed, PLANTED_REQUESTS, READING)
         assert wrong == [], "row-level security does not hold by itself"
         await walls.switch("DISABLE")
-        wrong, _ = await knock(api, loot, seed, PLANTED_REQUESTS, reading)
+        wrong, _ = await knock(api, loot, seed, PLANTED_REQUESTS, READING)
         assert wrong, f"a query without its workspace was not noticed (seed {seed})"
     return {"planted bug caught, wrong answers": len(wrong)}
+
+
+@pytest.fixture
+async def messages(api: Api, private_nats: Callable[..., Nats]) -> AsyncIterator[MessageWire]:
+    server = await asyncio.to_thread(private_nats)
+    async with micro_service(server.url, api.services), contextlib.AsyncExitStack() as stack:
+        client = await nats.connect(server.url)
+        stack.push_async_callback(client.close)
+
+        async def answers() -> bool:
+            with contextlib.suppress(nats.errors.NoRespondersError, nats.errors.TimeoutError):
+                return bool(await client.request("$SRV.PING.rollbook", timeout=0.5))
+            return False
+
+        await until(answers, what="the micro service answers")
+        yield MessageWire(client)
+
+
+async def test_what_is_another_s_is_answered_over_nats_as_what_is_nowhere(
+    api: Api, walls: RowSecurity, victim: tuple[Tenant, Loot], messages: MessageWire,
+    chaos_report: Callable[[str], Report],
+) -> None:  # fmt: skip
+    report = chaos_report("R9 (NATS)")
+    tenant, loot = victim
+    before = await everything(tenant, loot)
+    try:
+        for switch in WALLS:
+            await walls.switch(switch)
+            wrong, counts = await knock_on(messages, api, loot, report.seed, MESSAGES // len(WALLS), SERVED)
+            assert wrong == [], f"seed {report.seed}, row security {switch}:\n" + "\n".join(wrong[:5])
+            report.add(counts)
+        await no_subject_is_open(await door(api), tenant.workspace_id, loot, messages)
+        after = await everything(tenant, loot)
+        assert {path for path in before if before[path] != after[path]} == set()
+        with forgetting_the_workspace():
+            wrong, _ = await knock_on(messages, api, loot, report.seed, PLANTED_MESSAGES, READING)
+        assert wrong, f"a query without its workspace was not noticed (seed {report.seed})"
+        report.add({"planted bug caught, wrong answers": len(wrong)})
+    finally:
+        await walls.switch("ENABLE")
+    report.add({"subjects": len(SERVED)})
+    report.finish()
+
+
+async def no_subject_is_open(intruder: Door, workspace: UUID, loot: Loot, messages: MessageWire) -> None:
+    """With a key of one's own, the subjects of another workspace are those of one that is nowhere."""
+    for verb, endpoint in VERBS.items():
+        sent = next(iter(endpoint.examples.values()), {})
+        sent = {**sent, **dict.fromkeys(endpoint.path_type.__struct_encode_fields__, loot.ids[0])}
+        replies = [
+            await messages.ask(verb, place, sent, intruder.keys["owner"], {}) for place in (workspace, UUID(int=7))
+        ]
+        assert [reply.status for reply in replies] == [403, 403], verb
+        assert replies[0].content == replies[1].content, verb

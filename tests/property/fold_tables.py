@@ -12,6 +12,8 @@ import msgspec
 
 from tests.property.fold import Contacts, Fact, State
 from tests.property.fold_addresses import Addresses, addresses_of
+from tests.property.fold_duplicates import address_groups
+from tests.property.fold_engagement import engagements
 
 #: Names that histories use, as they are searched and sorted by.
 FOLDED: Final = {
@@ -192,6 +194,29 @@ class Folded:
         )
         return dict.fromkeys(connected, True)
 
+    # -- engagement and duplicates -------------------------------------------------------------------------------------
+
+    def engagement(self) -> Rows:
+        found = {}
+        for root, shown in engagements(self._facts).items():
+            folded = {
+                "conversation_assignee": _as_searched(shown["conversation_assignee"]),
+                "last_message_preview": _as_searched(shown["last_message_preview"]),
+                "labels": [_as_searched(label) for label in shown["labels"]],
+                "fields": {key: _as_searched(value) for key, value in shown["fields"].items()},
+            }
+            found[root] = shown | folded | {"shown": plain(shown)}
+        return found
+
+    def address_group(self) -> Rows:
+        """Groups that nobody dismissed."""
+        present = [self.contacts.profile(root) for root in self._roots if not self.contacts.own(root).get("deleted_at")]
+        return address_groups(present)
+
+
+def _as_searched(value: Any) -> Any:
+    return FOLDED.get(value, value.lower()) if isinstance(value, str) else value
+
 
 def _status(shown: State, family: str) -> str:
     standing = shown["standing"] or {}
@@ -283,6 +308,13 @@ def _found_activity(row: Any) -> tuple[Any, Any]:
     return key, (row["recorded_at"], row["position"], row["kind"], *told)
 
 
+def _found_engagement(row: Any) -> tuple[Any, Any]:
+    left_out = ("workspace_id", "contact_id", "from_position", "own")
+    found = {name: value for name, value in row.items() if name not in left_out}
+    found |= {"fields": msgspec.json.decode(row["fields"]), "shown": plain(msgspec.msgpack.decode(row["shown"]))}
+    return row["contact_id"], found
+
+
 def _columns(keys: tuple[str, ...], values: tuple[str, ...] = ()) -> Callable[[Any], tuple[Any, Any]]:
     def found(row: Any) -> tuple[Any, Any]:
         key = tuple(row[name] for name in keys)
@@ -316,7 +348,14 @@ TABLES: Final[dict[str, dict[str, Callable[[Any], tuple[Any, Any]]]]] = {
         "activity_month": _columns(("contact_id", "category", "month"), ("activities",)),
     },
     "identity": {"identity": _columns(("digest", "application", "contact_id"))},
+    "engagement": {"engagement": _found_engagement},
+    "duplicate": {"address_group": _columns(("address_kind", "address"), ("contacts",))},
 }
+#: Tables of these read models that are compared with a rebuild only.
+WITHOUT_FOLD: Final = (
+    "engagement_member", "engagement_history", "candidate", "contact_member", "full_block", "likely_pair", "dismissal",
+    "duplicate_count",
+)  # fmt: skip
 
 
 async def found_rows(connection: Any, model: str, workspace: UUID, schema: str) -> dict[str, Rows]:

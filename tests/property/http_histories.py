@@ -34,7 +34,14 @@ ACTIVITIES: Final = (
     ("message.sent", {"channel": "email", "message_name": "Spring"}), ("web.event", {"name": "viewed"}),
     ("message.clicked", {"channel": "email", "url": "https://example.com/"}),
     ("order.placed", {"external_id": "o-1", "amount": 12.5, "currency": "EUR"}),
-    ("conversation.opened", {"conversation_id": "c-1"}),
+    ("conversation.opened", {"conversation_id": "c-1"}), ("conversation.closed", {}), ("conversation.snoozed", {}),
+    ("conversation.assigned", {"assignee": "Anna Maria"}), ("conversation.assigned", {}),
+    ("conversation.message_in", {"channel": "whatsapp", "preview": "Straße"}), ("conversation.message_out", {}),
+    ("conversation.labels_changed", {"labels": ["vip", "Łukasz", "vip"]}),
+    ("conversation.fields_changed", {"fields": {"order": 17, "paid": True}}),
+    ("conversation.fields_changed", {"fields": {"order": None, "city": "Straße"}}),
+    ("message.delivered", {"channel": "email"}), ("message.read", {"channel": "email"}),
+    ("message.read", {"channel": "telegram"}),
 )  # fmt: skip
 
 Step = Callable[["History"], Awaitable[None]]

@@ -61,6 +61,8 @@ class Loot:
     texts: dict[str, list[str]] = field(default_factory=dict)
     #: What no answer to an intruder may hold, unless the request held it.
     secrets: set[str] = field(default_factory=lambda: {HIDDEN})
+    #: Of the other workspace's last command.
+    position: str = "0.0"
 
     def learn(self, body: Any, name: str = "") -> None:
         """Keeps every id in an answer to the owner."""
