@@ -47,6 +47,7 @@ COMPOSED: Final = {
         "history/queries.sql:top",
         "history/queries.sql:count",
         "history/queries.sql:sample",
+        "segment/filling.sql:matching",
         "segment/filling.sql:recount",
         "segment/filling.sql:unsettled",
         "segment/queries.sql:matching",
@@ -117,7 +118,11 @@ async def test_every_composition_of_a_list_fits_the_schema(connection: asyncpg.C
 )
 async def test_every_composition_of_a_segment_fits_the_schema(connection: asyncpg.Connection, name: str) -> None:
     file, _, statement = name.partition(":")
-    await connection.prepare(load("contacts.segment", file)[statement].format(condition="c.country = 'DE'"))
+    sql, parts = load("contacts.segment", file), {"condition": "c.country = 'DE'", "conditions": "c.country = 'DE'"}
+    if statement == "recount":
+        part = sql["matching"].format(segment="$12::uuid", **parts)
+        parts = {"materialized": "MATERIALIZED", "matching": f"{part} UNION ALL {part}"}
+    await connection.prepare(sql[statement].format(**parts))
 
 
 async def test_every_column_of_the_facet_index_fits_the_schema(connection: asyncpg.Connection) -> None:

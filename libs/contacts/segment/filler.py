@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: How soon a filling is seen that nobody announced.
 LOOK_S: Final = 0.5
 #: For so long, about, events wait for a stretch.
-STRETCH_S: Final = 0.15
+STRETCH_S: Final = 0.25
 VERSIONS_FIRST: Final = 500
 VERSIONS_MIN: Final = 100
 VERSIONS_MAX: Final = 20_000

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -97,9 +96,15 @@ async def load_fillings(
 
 
 def together(fillings: Sequence[Filling]) -> list[Filling]:
-    """Of the fillings of a workspace those that go through its contacts next."""
-    mark = fillings[0].mark
-    return list(takewhile(lambda each: each.mark == mark, fillings[:TOGETHER_MAX]))
+    """Of the fillings of a workspace those that go through its contacts next; no segment is in two of them."""
+    found: list[Filling] = []
+    segments: set[UUID] = set()
+    for each in fillings[:TOGETHER_MAX]:
+        if each.mark != fillings[0].mark or not segments.isdisjoint(each.segment_ids):
+            break
+        found.append(each)
+        segments.update(each.segment_ids)
+    return found
 
 
 async def ask_early(

@@ -50,10 +50,10 @@ FROM (
     LIMIT $3
 ) AS h
 
--- move_mark --
+-- move_marks --
 UPDATE filling AS f
 SET mark = $3, counted = f.counted + $4, is_done = $5
-WHERE f.workspace_id = $1 AND f.position = $2
+WHERE f.workspace_id = $1 AND f.position = ANY ($2::bigint[])
 
 -- early --
 -- Of which fillings contacts were asked already.
@@ -68,7 +68,13 @@ FROM unnest($1::uuid[], $2::bigint[], $3::uuid[]) AS e (workspace_id, position, 
 
 -- forget_early --
 DELETE FROM filled_early AS f
-WHERE f.workspace_id = $1 AND f.position = $2
+WHERE f.workspace_id = $1 AND f.position = ANY ($2::bigint[])
+
+-- early_in --
+-- The same of the contacts of a stretch of ids ($3, $4].
+SELECT f.position, f.contact_id
+FROM filled_early AS f
+WHERE f.workspace_id = $1 AND f.position = ANY ($2::bigint[]) AND f.contact_id > $3 AND f.contact_id <= $4
 
 -- horizon --
 -- Nothing may be told any more before it; NULL where nothing was.
@@ -91,87 +97,120 @@ FROM projector.projections AS p
 WHERE p.name = 'segment' AND p.build = $1 AND p.state = 'live'
 
 -- clear_watches --
--- Of segments that mean something else from an event ($2) on, for the contacts of a stretch but those asked early.
+-- Of segments ($2) that mean something else from events ($3) on, for the contacts of a stretch of ids ($4, $5] but those
+-- asked early.
 DELETE FROM watch AS w
-WHERE w.workspace_id = $1 AND w.contact_id > $4 AND w.contact_id <= $5 AND w.segment_id = ANY ($3::uuid[])
+USING unnest($2::uuid[], $3::bigint[]) AS d (segment_id, position)
+WHERE w.workspace_id = $1 AND w.contact_id > $4 AND w.contact_id <= $5 AND w.segment_id = d.segment_id
     AND NOT EXISTS (
         SELECT
         FROM filled_early AS f
-        WHERE f.workspace_id = $1 AND f.position = $2 AND f.contact_id = w.contact_id
+        WHERE f.workspace_id = $1 AND f.position = d.position AND f.contact_id = w.contact_id
     )
 
 -- recount --
--- Who is in a segment from an event on, by a compiled condition on c, among the contacts of a stretch of ids ($8, $9] but
--- those asked early: those who were not in it come in, others leave. Of a large workspace ($10) it is told apart.
-WITH early AS MATERIALIZED (
-    SELECT f.contact_id
+-- Who is in segments from events on, by compiled conditions on c, among the contacts of a stretch of ids ($2, $3] but
+-- those asked early: those who were not in come in, others leave. What is shown at one position ($5) is what was shown at
+-- each event to whoever was not asked early. $7 to $11 have segments, positions, instants, types and ids of the events, in
+-- this order; of a large workspace ($6) it is told apart. `recounting` fills in what is in braces.
+WITH defined AS MATERIALIZED (
+    SELECT d.segment_id, d.position, d.at, d.cause, d.event_id
+    FROM unnest($7::uuid[], $8::bigint[], $9::timestamptz[], $10::text[], $11::uuid[])
+        AS d (segment_id, position, at, cause, event_id)
+),
+early AS MATERIALIZED (
+    SELECT f.position, f.contact_id
     FROM filled_early AS f
-    WHERE f.workspace_id = $1 AND f.position = $4 AND f.contact_id > $8 AND f.contact_id <= $9
+    WHERE f.workspace_id = $1 AND f.contact_id > $2 AND f.contact_id <= $3
+),
+stretch AS {materialized} (
+    SELECT c.*
+    FROM rm_history.own_contact_history AS c
+    WHERE c.workspace_id = $1 AND c.from_position <= $5 AND c.to_position > $5 AND c.deleted_at IS NULL
+        AND c.contact_id > $2 AND c.contact_id <= $3
 ),
 matching AS MATERIALIZED (
-    SELECT c.contact_id
-    FROM rm_history.own_contact_history AS c
-    WHERE c.workspace_id = $1 AND c.from_position <= $4 AND c.to_position > $4 AND c.deleted_at IS NULL
-        AND c.contact_id > $8 AND c.contact_id <= $9 AND {condition}
-        AND NOT EXISTS (SELECT FROM early AS e WHERE e.contact_id = c.contact_id)
+    SELECT m.segment_id, m.contact_id
+    FROM ({matching}) AS m
+    JOIN defined AS d ON d.segment_id = m.segment_id
+    WHERE NOT EXISTS (SELECT FROM early AS e WHERE e.position = d.position AND e.contact_id = m.contact_id)
 ),
 present AS MATERIALIZED (
-    SELECT m.contact_id, m.from_at, m.from_position
-    FROM membership AS m
-    WHERE m.workspace_id = $1 AND m.segment_id = $2 AND m.contact_id > $8 AND m.contact_id <= $9
-        AND m.to_position = 9223372036854775807
-        AND NOT EXISTS (SELECT FROM early AS e WHERE e.contact_id = m.contact_id)
+    SELECT m.segment_id, m.contact_id, m.from_at, m.from_position
+    FROM defined AS d
+    JOIN membership AS m ON m.segment_id = d.segment_id
+    WHERE m.workspace_id = $1 AND m.contact_id > $2 AND m.contact_id <= $3 AND m.to_position = 9223372036854775807
+        AND NOT EXISTS (SELECT FROM early AS e WHERE e.position = d.position AND e.contact_id = m.contact_id)
 ),
 ended AS (
     UPDATE membership AS m
-    SET to_at = $3, to_position = $4, to_cause = $5, to_event = $6
+    SET to_at = d.at, to_position = d.position, to_cause = d.cause, to_event = d.event_id
     FROM present AS p
-    WHERE m.workspace_id = $1 AND m.segment_id = $2 AND m.contact_id = p.contact_id AND m.from_at = p.from_at
-        AND m.from_position = p.from_position
-        AND NOT EXISTS (SELECT FROM matching AS c WHERE c.contact_id = p.contact_id)
-    RETURNING m.contact_id
+    JOIN defined AS d ON d.segment_id = p.segment_id
+    WHERE m.workspace_id = $1 AND m.segment_id = p.segment_id AND m.contact_id = p.contact_id
+        AND m.from_at = p.from_at AND m.from_position = p.from_position
+        AND NOT EXISTS (
+            SELECT FROM matching AS c WHERE c.segment_id = p.segment_id AND c.contact_id = p.contact_id
+        )
+    RETURNING m.segment_id, m.contact_id
 ),
 begun AS (
     INSERT INTO membership (
         workspace_id, segment_id, contact_id, from_at, from_position, from_cause, from_event
     )
-    SELECT $1, $2, c.contact_id, $3, $4, $5, $6
+    SELECT $1, c.segment_id, c.contact_id, d.at, d.position, d.cause, d.event_id
     FROM matching AS c
-    WHERE NOT EXISTS (SELECT FROM present AS m WHERE m.contact_id = c.contact_id)
-    RETURNING contact_id
+    JOIN defined AS d ON d.segment_id = c.segment_id
+    WHERE NOT EXISTS (
+        SELECT FROM present AS m WHERE m.segment_id = c.segment_id AND m.contact_id = c.contact_id
+    )
+    RETURNING segment_id, contact_id
+),
+moved AS (
+    SELECT b.segment_id, b.contact_id, true AS entered FROM begun AS b
+    UNION ALL
+    SELECT e.segment_id, e.contact_id, false FROM ended AS e
 ),
 counted AS (
     UPDATE segment_count AS s
-    SET members = s.members + (SELECT count(*) FROM begun) - (SELECT count(*) FROM ended)
-    WHERE s.workspace_id = $1 AND s.segment_id = $2
-),
-moved AS (
-    SELECT b.contact_id, true AS entered FROM begun AS b
-    UNION ALL
-    SELECT e.contact_id, false FROM ended AS e
+    SET members = s.members + m.more
+    FROM (
+        SELECT m.segment_id, sum(CASE WHEN m.entered THEN 1 ELSE -1 END)::bigint AS more
+        FROM moved AS m
+        GROUP BY m.segment_id
+    ) AS m
+    WHERE s.workspace_id = $1 AND s.segment_id = m.segment_id
 ),
 told_at_once AS (
     INSERT INTO change (lane, at, position, segment_id, contact_id, workspace_id, entered, cause, event_id)
-    SELECT $7::smallint, $3, $4, $2, m.contact_id, $1, m.entered, $5, $6::uuid
+    SELECT $4::smallint, d.at, d.position, m.segment_id, m.contact_id, $1, m.entered, d.cause, d.event_id
     FROM moved AS m
-    WHERE NOT $10::boolean
+    JOIN defined AS d ON d.segment_id = m.segment_id
+    WHERE NOT $6::boolean
 )
 INSERT INTO first_change (
     lane, defined_at, defined_position, contact_id, segment_id, at, position, workspace_id, entered, cause, event_id
 )
-SELECT $7::smallint, $3, $4, m.contact_id, $2, $3, $4, $1, m.entered, $5, $6::uuid
+SELECT
+    $4::smallint, d.at, d.position, m.contact_id, m.segment_id, d.at, d.position, $1, m.entered, d.cause, d.event_id
 FROM moved AS m
-WHERE $10::boolean
+JOIN defined AS d ON d.segment_id = m.segment_id
+WHERE $6::boolean
+
+-- matching --
+-- One part of `recount`.
+SELECT {segment} AS segment_id, c.contact_id
+FROM stretch AS c
+WHERE {condition}
 
 -- unsettled --
--- The contacts of a stretch of ids ($3, $4] shown at a position ($2) of which a compiled condition on c holds, but those
--- asked early, in any order.
-SELECT c.contact_id, c.state
-FROM rm_history.own_contact_history AS c
-WHERE c.workspace_id = $1 AND c.from_position <= $2 AND c.to_position > $2 AND c.deleted_at IS NULL
-    AND c.contact_id > $3 AND c.contact_id <= $4 AND {condition}
-    AND NOT EXISTS (
-        SELECT
-        FROM filled_early AS f
-        WHERE f.workspace_id = $1 AND f.position = $2 AND f.contact_id = c.contact_id
-    )
+-- The contacts of a stretch of ids ($3, $4] shown at a position ($2) of which any of some compiled conditions on c holds,
+-- and which of them do, in any order.
+SELECT s.contact_id, s.state, s.asked
+FROM (
+    SELECT c.contact_id, c.state, ARRAY[{conditions}] AS asked
+    FROM rm_history.own_contact_history AS c
+    WHERE c.workspace_id = $1 AND c.from_position <= $2 AND c.to_position > $2 AND c.deleted_at IS NULL
+        AND c.contact_id > $3 AND c.contact_id <= $4
+) AS s
+WHERE true = ANY (s.asked)

@@ -151,7 +151,7 @@ class SegmentProjection(Projection):
         while fillings := await load_fillings(connection, lane, self._remembered, [workspace_id]):
             await fill_on(connection, fillings[workspace_id], None)
         if not filling.is_large:
-            await recount(connection, filling, EVERYBODY, event.recorded_at)
+            await recount(connection, [filling], EVERYBODY, event.recorded_at)
 
     async def _live(
         self, connection: Connection, lane: int, wanted: Wanted, kept: Mapping[UUID, Kept], events: Events, upto: int,
