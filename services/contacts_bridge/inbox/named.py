@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from base64 import b64decode
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
@@ -48,25 +49,31 @@ class Letters:
         self._created = ""
         self._read_up_to = 0
         self._named: dict[int, Named] = {}
+        #: Sequences by mark.
+        self._naming: defaultdict[bytes, set[int]] = defaultdict(set)
 
     async def read_on(self, broker: Broker) -> None:
         """Takes in what was put aside since."""
         if not await self._is_same_stream(broker):
-            self._read_up_to, self._named = 0, {}
+            self._read_up_to = 0
+            self._named.clear()
+            self._naming.clear()
         while (found := await self._next(broker, self._read_up_to)) is not None:
-            self._named[found["seq"]] = await self._read(found)
+            named = self._named[found["seq"]] = await self._read(found)
+            for mark in named.marks:
+                self._naming[mark].add(found["seq"])
             self._read_up_to = found["seq"]
 
     def naming(self, workspace_id: UUID, marks: frozenset[bytes], *, before: datetime) -> Iterator[int]:
         """Sequences of those that name somebody by one of the marks, and were put aside before then."""
-        for sequence, named in self._named.items():
-            ours = named.workspace_id in (None, workspace_id)
-            if ours and named.stored_at < before and not named.marks.isdisjoint(marks):
+        for sequence in sorted({each for mark in marks for each in self._naming.get(mark, ())}):
+            named = self._named[sequence]
+            if named.workspace_id in (None, workspace_id) and named.stored_at < before:
                 yield sequence
 
     async def delete(self, broker: Broker, sequence: int) -> bool:
         """Writes over its bytes in the stream's files as well. False where it was gone already."""
-        self._named.pop(sequence, None)
+        self._forget(sequence)
         return await delete_for_good(broker, self._stream, sequence)
 
     async def delete_older_than(self, broker: Broker, moment: datetime) -> int:
@@ -81,9 +88,16 @@ class Letters:
         created, before = "" if answer is None else answer["created"], self._created
         first = 0 if answer is None else answer["state"]["first_seq"]
         for sequence in [sequence for sequence in self._named if sequence < first]:
-            del self._named[sequence]
+            self._forget(sequence)
         self._created = created
         return bool(created == before)
+
+    def _forget(self, sequence: int) -> None:
+        named = self._named.pop(sequence, None)
+        for mark in named.marks if named is not None else ():
+            self._naming[mark].discard(sequence)
+            if not self._naming[mark]:
+                del self._naming[mark]
 
     async def _next(self, broker: Broker, after: int) -> dict[str, Any] | None:
         answer = await asked(broker, f"STREAM.MSG.GET.{self._stream}", {"seq": after + 1, "next_by_subj": ">"})

@@ -63,14 +63,14 @@ async def erase(inbox: InboxRig, contact_id: UUID) -> None:
 
 
 @asynccontextmanager
-async def erasing(inbox: InboxRig) -> AsyncIterator[None]:
-    """With a relay, because erasures are heard of by its stream."""
+async def erasing(inbox: InboxRig, nats: Nats) -> AsyncIterator[None]:
+    """With a relay, because erasures are heard of by its stream; with no more rights than the bridge has."""
     signals = LogSignals(inbox.store.connect)
     relay = Relay(
         inbox.store, nats_url=inbox.nats_url, definition=events_stream(max_bytes=128 << 20),
         signals={0: signals.of_lane(0)}, watcher=Figures(),
     )  # fmt: skip
-    works = (signals.run(), relay.run(), Erasing(inbox.store, nats_url=inbox.nats_url).run())
+    works = (signals.run(), relay.run(), Erasing(inbox.store, nats_url=nats.url_of("bridge")).run())
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         yield
@@ -121,7 +121,7 @@ async def test_letters_that_name_an_erased_person_are_gone_to_the_last_byte(inbo
     assert len(await kept(inbox, HELD)) == 2
     assert len(await kept(inbox, DEAD)) == 4
     await erase(inbox, before)
-    async with erasing(inbox):
+    async with erasing(inbox, nats):
 
         async def gone() -> bool:
             return await kept(inbox, HELD) == ["stays held"] and len(await kept(inbox, DEAD)) == 2
