@@ -63,16 +63,18 @@ async def _run(settings: Settings) -> None:
     pace = Pace(batch_max=settings.projector_batch_size, poll_s=settings.poll_interval_s)
     projector = Projector(store, settings.database_url, PROJECTIONS, role=ROLE, observer=figures, pace=pace)
     endpoint = _endpoint(settings, store, figures)
+    # One for all three, so that filters are parsed once.
+    segments = next(each for each in PROJECTIONS if isinstance(each, SegmentProjection))
     work: list[Coroutine[Any, Any, None]] = [
         projector.run(),
         SegmentClock(
             connector(settings.database_url, role=ROLE, application_name="rollbook segment clock"),
-            SegmentProjection(),
+            segments,
             on_trouble=lambda reason: log.warning("the clock of the segments stands still", reason=reason),
         ).run(),
         SegmentFiller(
             connector(settings.database_url, role=ROLE, application_name="rollbook segment filler"),
-            SegmentProjection(),
+            segments,
             on_trouble=lambda reason: log.warning("the filling of the segments stands still", reason=reason),
         ).run(),
         status.watch(connect_, figures.status),

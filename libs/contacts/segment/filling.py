@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SQL: Final = load("contacts.segment", "filling.sql")
 #: Fillings that go through the contacts together.
-TOGETHER_MAX: Final = 8
+TOGETHER_MAX: Final = 25
 FIRST: Final = UUID(int=0)
 LAST: Final = UUID(int=2**128 - 1)
 LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
