@@ -63,7 +63,8 @@ async def run_erasing(settings: Settings, store: EventStore) -> NoReturn:
 async def _close(store: EventStore) -> None:
     """What was not answered is not acknowledged either, so nothing needs to wait for a database that is away."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(store.close(), CLOSE_TIMEOUT_S)
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await store.close()
     store.pool.terminate()
 
 
