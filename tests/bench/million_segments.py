@@ -29,7 +29,7 @@ from contacts_api.services import open_services
 from contacts_bridge.broker import Broker
 from contacts_bridge.definitions import ensure_stream
 from contacts_bridge.segments import feed
-from contacts_bridge.segments.feed import Tail, segments_stream
+from contacts_bridge.segments.feed import segments_stream
 from contacts_bridge.segments.message import Change, FirstPlace, Place
 from eventstore.envelope import Metadata
 from rollbook.embedded.nats import Nats
@@ -198,12 +198,13 @@ async def _is_filling(dsn: str) -> bool:
 
 
 async def _strangers(dsn: str, tag: str) -> list[str]:
-    """Contacts without a tag, from all over."""
+    """Contacts without a tag that activity is taken for, from all over."""
     connection = await asyncpg.connect(dsn)
     try:
         rows = await connection.fetch(
-            "SELECT contact_id FROM rm_contact.contact TABLESAMPLE SYSTEM (10)"
-            " WHERE workspace_id = $1 AND deleted_at IS NULL AND NOT tags @> ARRAY[$2] LIMIT $3",
+            "SELECT contact_id FROM rm_contact.contact"
+            " WHERE workspace_id = $1 AND deleted_at IS NULL AND NOT blocked AND NOT tags @> ARRAY[$2]"
+            " ORDER BY random() LIMIT $3",
             WORKSPACE, tag, PROBES,
         )  # fmt: skip
     finally:
@@ -223,7 +224,8 @@ async def _begin_at_the_end(dsn: str, url: str) -> None:
         await ensure_stream(client, segments_stream(max_bytes=1 << 28))
         batch = [_change(row) for row in rows if row is not None]
         if batch:
-            await feed.add(client, batch, Tail())
+            # A stream that is kept has them already, under other ids.
+            await feed.add(client, batch, await feed.read_tail(client), again=True)
     finally:
         await client.close()
 
