@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Matches that are counted one by one; more are estimated.
 COUNT_MAX: Final = 10_000
+#: Of so many contacts the planner is asked whether so many match that a page is come upon at once.
+MANY_FROM: Final = 200_000
+MANY_MIN: Final = 5 * COUNT_MAX
 #: What looking at one contact of a walk costs, in units of the planner.
 PASSED_COST: Final = 10
 #: Contacts that are looked at before a filter is asked of everybody, and from how many on that is worth it.
@@ -105,13 +108,13 @@ class Listing(msgspec.Struct, frozen=True):
         total = known.total if known is not None else await self._known_total(connection, after)
         if total is None and (glanced := await self._glance(connection, limit)):
             return glanced
-        if total is None:
+        if total is None and not await self._are_many(connection):
             matches, found = await self._gather(connection, None, limit, COUNT_MAX + 1)
             if matches <= COUNT_MAX:
                 return found, Total(matches, exact=True)
         elif total == Total(0, exact=True):
             return [], total
-        elif self._narrows and total.exact and total.count <= COUNT_MAX:
+        elif total is not None and self._narrows and total.exact and total.count <= COUNT_MAX:
             return (await self._gather(connection, after, limit, None))[1], total
         at_most: int | None = limit + 1
         if self._narrows or self.sort.shared:
@@ -141,16 +144,31 @@ class Listing(msgspec.Struct, frozen=True):
             return None
         return walked.found, await self._sampled(connection, among)
 
+    async def _are_many(self, connection: AnyConnection) -> bool:
+        """Whether what is in the search box is so common that counting some of it first is time lost."""
+        if not self.filter.terms or self.also is not None or not self.can_walk:
+            return False
+        if await self.among(connection) < MANY_FROM:
+            return False
+        _, matches = await self._expected(connection, 1)
+        return matches > MANY_MIN
+
     async def _gathers_sooner(self, connection: AnyConnection, among: int, limit: int) -> bool:
         """Whether the planner thinks that all matches are gathered before so many are come upon in order."""
+        cost, matches = await self._expected(connection, limit)
+        return cost < among * limit / max(1, min(matches, COUNT_MAX)) * PASSED_COST
+
+    async def _expected(self, connection: AnyConnection, limit: int) -> tuple[float, int]:
+        """What the planner thinks that gathering costs, and how many matches there are."""
         statement, values = self.gathering(None)
-        rows = await connection.fetch(
-            f"EXPLAIN (FORMAT JSON) {statement}", self.workspace_id, COUNT_MAX + 1, limit, *values
-        )
+        explain = f"EXPLAIN (FORMAT JSON) {statement}"
+        rows = await connection.fetch(explain, self.workspace_id, COUNT_MAX + 1, limit, *values)
         (explained,) = msgspec.json.decode(rows[0][0])
         plan = explained["Plan"]
-        matches = next(each["Plan Rows"] for each in plan["Plans"] if each.get("Subplan Name") == "CTE gathered")
-        return bool(plan["Total Cost"] < among * limit / max(1, matches) * PASSED_COST)
+        gathered = next(each for each in plan["Plans"] if each.get("Subplan Name") == "CTE gathered")
+        # A limit says no more than itself.
+        (of_all,) = (each for each in gathered["Plans"] if each["Parent Relationship"] == "Outer")
+        return plan["Total Cost"], of_all["Plan Rows"]
 
     async def _choose(
         self, connection: AnyConnection, known: Known, after: After | None, limit: int

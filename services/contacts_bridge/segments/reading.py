@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 SQL: Final = load("contacts_bridge.segments", "changes.sql")
 #: First changes in one batch: few, because the next change of somebody else waits for it.
 FIRST_MAX: Final = 200
+#: How long nobody looks for first changes after there were none.
+LOOK_EVERY_S: Final = 0.5
 #: Where nothing is being filled: behind everything.
 END: Final = datetime(9999, 1, 1, tzinfo=UTC), 2**63 - 1, UUID(int=2**128 - 1)
 
@@ -33,10 +36,13 @@ class Changes:
         self._lanes = lanes
         #: By lane first changes that were looked at; those behind the tail were carried.
         self._passed: dict[int, FirstPlace] = {}
+        #: By lane when there was none to be told.
+        self._none_at: dict[int, float] = {}
 
     def forget(self) -> None:
         """Of a tail that is not where it was: what was passed may have to be told after all."""
         self._passed.clear()
+        self._none_at.clear()
 
     async def next_batch(self, tail: Tail) -> list[Change]:
         """What comes behind the tail, in the order in which it has to be told."""
@@ -45,7 +51,7 @@ class Changes:
         for lane in self._lanes:
             changes = await self._next(lane, tail.place(lane), share)
             batch += await self._with_carried(lane, changes, tail.first(lane))
-            if len(changes) < share:
+            if len(changes) < share and time.monotonic() - self._none_at.get(lane, -LOOK_EVERY_S) > LOOK_EVERY_S:
                 told = changes[-1].place if changes else tail.place(lane)
                 batch += await self._firsts(lane, tail.first(lane), told, max(1, FIRST_MAX // len(self._lanes)))
         return batch
@@ -79,6 +85,8 @@ class Changes:
             passed.at, *frontier, told.at, told.position, told.segment_id, told.contact_id, limit,
         )  # fmt: skip
         found = [_first(lane, row) for row in rows if not row["is_carried"]]
+        if not rows:
+            self._none_at[lane] = time.monotonic()
         if rows and rows[-1]["is_carried"]:
             last = _first(lane, rows[-1]).first
             assert last is not None

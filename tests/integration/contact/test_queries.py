@@ -27,7 +27,10 @@ from tests.integration.engagement.histories import activity
 SORTS: Final = [sign + field for field in get_args(SortField) for sign in ("", "-")]
 
 #: How many matches are gathered and how far is walked: as it is, and so small that every way of finding is taken.
-WAYS: Final = {"gathered": (10_000, 100_000), "walked": (3, 100_000), "walked in vain": (3, 5)}
+WAYS: Final = {
+    "gathered": (10_000, 100_000, 200_000), "walked": (3, 100_000, 200_000), "walked in vain": (3, 5, 200_000),
+    "walked at once": (10_000, 100_000, 0),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +68,11 @@ def own() -> UUID:
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same answers, found the other way."""
-    count_max, walk_max = WAYS[request.param]
+    count_max, walk_max, many_from = WAYS[request.param]
     monkeypatch.setattr(listing, "COUNT_MAX", count_max)
     monkeypatch.setattr(listing, "WALK_MAX", walk_max)
+    monkeypatch.setattr(listing, "MANY_FROM", many_from)
+    monkeypatch.setattr(listing, "MANY_MIN", -1)
     return str(request.param)
 
 
@@ -246,7 +251,9 @@ async def test_the_total_of_a_search_is_exact_or_says_that_it_is_not(model: Mode
     totals = {page.total for page in found}
     assert len(totals) == 1
     (total,) = totals
-    if way == "walked":
+    if way == "walked at once":
+        assert not total.exact
+    elif way == "walked":
         assert not total.exact
         assert listing.COUNT_MAX < total.count <= CONTACTS
     else:
