@@ -196,6 +196,8 @@ class Postgres:
                     *(str(binaries / "initdb"), "-D", str(building), "-U", USER, "-A", "scram-sha-256"),
                     *("--pwfile", str(password_copy), "--data-checksums", "--encoding=UTF8", "--no-instructions"),
                     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                    # pg_trgm asks the C library what a letter is; plain C knows none but those of English.
+                    f"--lc-ctype={_ctype()}",
                     *(() if self._sync_new else ("--no-sync",)),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -261,6 +263,18 @@ def _readable_by(account: Account | None, text: str) -> Iterator[Path]:
             os.chown(path, account.uid, account.gid)
             os.chown(scratch, account.uid, account.gid)
         yield path
+
+
+def _ctype() -> str:
+    """A locale of the C library that knows all letters, where there is one; without it names in other scripts are
+    found by looking at everybody.
+    """
+    environment = {**ENVIRONMENT, "LC_ALL": "C.UTF-8"}
+    try:
+        known = subprocess.run(["locale", "charmap"], env=environment, capture_output=True, text=True, check=False)
+    except OSError:
+        return "C"
+    return "C.UTF-8" if known.stdout.strip() == "UTF-8" else "C"
 
 
 def _end_leftover(data: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -174,3 +175,15 @@ async def test_whatever_is_typed_is_answered_or_refused_and_both_ways_agree(mode
         assert await found(model, typed) == gathered
     finally:
         listing.COUNT_MAX = counted  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["иван", "müller", "رياض", "葉 月", "Ωμέγα"])
+async def test_letters_of_every_script_are_in_the_index(database: str, name: str) -> None:
+    """Without it whoever types one would be looked for among everybody."""
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        known = await connection.fetchval("SELECT cardinality(show_trgm($1))", name)
+    finally:
+        await connection.close()
+    assert known > len(name.split())
