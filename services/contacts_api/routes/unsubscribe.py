@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
@@ -104,12 +105,11 @@ async def _of_contacts(
     call: Call[Any, Any, Any], channel: Channel, category: str | None, contact_ids: list[UUID]
 ) -> list[Target | None]:
     services, workspace_id = call.services, call.caller.workspace_id
-    targets: list[Target | None] = []
-    for contact_id in contact_ids:
-        contact = await services.contact_handler.load(workspace_id, contact_id)
-        reached = addresses_on(channel, contact, services.address_keys) if contact.exists else []
-        targets.append(_target(call, channel, category, reached[0], contact.id) if reached else None)
-    return targets
+    # All at once, which the log answers in few queries.
+    found = await asyncio.gather(*(services.contact_handler.load(workspace_id, each) for each in contact_ids))
+    reached = ((contact, addresses_on(channel, contact, services.address_keys)) for contact in found if contact.exists)
+    targets = {contact.id: _target(call, channel, category, to[0], contact.id) for contact, to in reached if to}
+    return [targets.get(contact.id) for contact in found]
 
 
 async def _of_addresses(
