@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 COUNT_MAX: Final = 10_000
 #: Of so many contacts the planner is asked whether so many match that a page is come upon at once.
 MANY_FROM: Final = 200_000
-MANY_MIN: Final = 5 * COUNT_MAX
+MANY_MIN: Final = 2 * COUNT_MAX
 #: What looking at one contact of a walk costs, in units of the planner.
 PASSED_COST: Final = 10
 #: Contacts that are looked at before a filter is asked of everybody, and from how many on that is worth it.
