@@ -95,13 +95,14 @@ class _LaneTail:
             await asyncio.shield(self._reading)
             if self._after <= after < self._last:
                 return True
-        if self._reading is None:
+        if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._extend(after))
             self._reading.add_done_callback(self._fetched)
         return await asyncio.shield(self._reading)
 
     def _fetched(self, reading: asyncio.Task[bool]) -> None:
-        self._reading = None
+        if self._reading is reading:
+            self._reading = None
         if not reading.cancelled():
             reading.exception()  # whoever waits for it is told; nobody may be waiting any more
 

@@ -134,3 +134,18 @@ async def test_it_reads_as_the_log_does_from_anywhere_in_any_order(
         asyncio.run_coroutine_threadsafe(check(asked), loop).result()
 
     await asyncio.to_thread(search)
+
+
+async def test_a_read_that_has_just_ended_is_no_answer_to_a_later_question(store: Watched, workspace: UUID) -> None:
+    tail = LogTail(store, [NOTED])
+    store.gate.clear()
+    first = asyncio.create_task(tail.read_lane(0, after=0, limit=10, types=NOTED))
+    await store.begun.wait()
+    await store.append(write(stream_of(workspace), Noted("meanwhile")))
+    reading = tail._lanes[0]._reading
+    assert reading is not None
+    store.gate.set()
+    while not reading.done():
+        await asyncio.sleep(0)
+    assert _positions(await tail.read_lane(0, after=0, limit=10, types=NOTED)) == [1]
+    await first
