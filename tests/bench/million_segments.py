@@ -114,7 +114,7 @@ async def _measure(dsn: str, tenant: Tenant, heard: Heard, note: str) -> list[To
         _told("window over → left on NATS", late, 5_000, ""),
         _told(
             "event → entered while a segment of everybody is filled", busy, 1_000,
-            f"filled in {seconds:,.0f} s, {during}",
+            f"filled within {seconds:,.0f} s, {during}",
         ),
     ]  # fmt: skip
 
