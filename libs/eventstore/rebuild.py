@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+import asyncpg
 import msgspec
 
 from eventstore import builds, swap
@@ -148,7 +149,13 @@ class Rebuild:
                     statement = todo.pop()
                     helpers = INVERTED_INDEX_HELPERS if builds.is_inverted(statement) else 0
                     await connection.execute(f"SET max_parallel_maintenance_workers = {helpers}")
-                    await connection.execute(statement)
+                    try:
+                        await connection.execute(statement)
+                    except asyncpg.UniqueViolationError as error:
+                        # PostgreSQL names the parts of an index of a partitioned table, two at once alike.
+                        if error.table_name != "pg_class":
+                            raise
+                        todo.append(statement)
                     self._report(self._total - len(todo))
             finally:
                 connection.terminate()
