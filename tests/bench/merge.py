@@ -35,6 +35,8 @@ FOLD_MS = 5
 #: CPU time that all processes of an idle stack may use in a second.
 IDLE_S = 0.15
 SNAPSHOTS_WITHIN_S = 180
+#: As in the seconds after an import; shown beside the others, without a goal of its own.
+UNKNOWN = "merge, first load without snapshots"
 
 
 def story(number: int) -> tuple[e.ContactEvent, ...]:
@@ -134,7 +136,7 @@ async def run() -> bool:
         )  # fmt: skip
         await settled(running["pids"].values())
         client = Client(connection)
-        rounds = [("merge, first load", usual), ("merge, first load without snapshots", unknown)]
+        rounds = [("merge, first load", usual), (UNKNOWN, unknown)]
         for name, of in [*rounds, *[("merge", usual)] * (ROUNDS - 1)]:
             for primary, other in of:
                 merge_id = await client.merge(name, primary, other)
@@ -171,6 +173,7 @@ def _report(visible: dict[str, Figures], folds: dict[str, float]) -> bool:
     reached = [
         print_goal(f"p99 of {name}", found.p99_ms, VISIBLE_MS, at_least=False, unit="ms")
         for name, found in visible.items()
+        if name != UNKNOWN
     ]
     reached += [print_goal(f"fold of {name}", ms, FOLD_MS, at_least=False, unit="ms") for name, ms in folds.items()]
     return all(reached)

@@ -153,9 +153,12 @@ async def opened(pool: asyncpg.Pool, store: EventStore, facets: FacetIndex) -> Q
 
 async def questions(q: Questions, plain: asyncpg.Connection, pick: random.Random) -> list[Asked]:
     """Those of the present, then those of the past."""
+    typing = await _typing(q, plain, pick)
+    # What nobody looked for since the server started is read from disk.
+    unread = typing._replace(name="search box, each text for the first time", goal_ms=None, plain=None)
     return [
-        await _typing(q, plain, pick), _filtered(q), await _counted(q), _counted_by_sql(q), await _deep(q),
-        _past_page(q), _past_count(q),
+        unread, typing, _filtered(q), await _counted(q), _counted_by_sql(q), await _deep(q), _past_page(q),
+        _past_count(q),
     ]  # fmt: skip
 
 
