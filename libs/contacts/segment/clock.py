@@ -7,15 +7,12 @@ writes is what the next event would have written before it did anything itself.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from contacts.segment.lives import SQL
 from contacts.segment.projection import SegmentProjection
-from eventstore.connection import Backoff, check_cancelled
-from eventstore.poison import describe
+from eventstore.recurring import Trouble, recur
 
 if TYPE_CHECKING:
     from eventstore.connection import Connect
@@ -29,7 +26,7 @@ class SegmentClock:
 
     def __init__(
         self, connect: Connect, projection: SegmentProjection, *, tick_s: float = TICK_S,
-        on_trouble: Callable[[str], None] | None = None,
+        on_trouble: Trouble | None = None,
     ) -> None:  # fmt: skip
         """`on_trouble` is told why the clock stands still for a moment."""
         self._connect = connect
@@ -39,22 +36,7 @@ class SegmentClock:
 
     async def run(self) -> NoReturn:
         """Until cancelled; outlives restarts of the database, and waits for a read model that is not there yet."""
-        backoff = Backoff()
-        while True:
-            try:
-                connection = await self._connect()
-                try:
-                    while True:
-                        await self.tick(connection)
-                        backoff.reset()
-                        await asyncio.sleep(self._tick_s)
-                finally:
-                    connection.terminate()
-            except Exception as error:  # noqa: BLE001  # what it did was rolled back: nothing is lost by trying again
-                check_cancelled()
-                if self._on_trouble is not None:
-                    self._on_trouble(describe(error))
-                await asyncio.sleep(backoff.next_s())
+        await recur(self._connect, self.tick, every_s=self._tick_s, on_trouble=self._on_trouble)
 
     async def tick(self, connection: Connection) -> None:
         """Passes the time of every lane in which somebody's has come."""

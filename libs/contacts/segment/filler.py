@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import asyncpg
 
 from contacts.segment.filling import SQL
 from contacts.segment.projection import SegmentProjection
-from eventstore.connection import Backoff, check_cancelled
-from eventstore.poison import describe
+from eventstore.recurring import Trouble, recur
 
 if TYPE_CHECKING:
     from eventstore.connection import Connect
@@ -36,7 +34,7 @@ class SegmentFiller:
 
     def __init__(
         self, connect: Connect, projection: SegmentProjection, *, look_s: float = LOOK_S,
-        on_trouble: Callable[[str], None] | None = None,
+        on_trouble: Trouble | None = None,
     ) -> None:  # fmt: skip
         """`on_trouble` is told why nothing moves for a moment."""
         self._connect = connect
@@ -47,22 +45,7 @@ class SegmentFiller:
 
     async def run(self) -> NoReturn:
         """Until cancelled; outlives restarts of the database, and waits for a read model that is not there yet."""
-        backoff = Backoff()
-        while True:
-            try:
-                connection = await self._connect()
-                try:
-                    while True:
-                        await self._fill(connection)
-                        backoff.reset()
-                        await asyncio.sleep(self._look_s)
-                finally:
-                    connection.terminate()
-            except Exception as error:  # noqa: BLE001  # what it did was rolled back: nothing is lost by trying again
-                check_cancelled()
-                if self._on_trouble is not None:
-                    self._on_trouble(describe(error))
-                await asyncio.sleep(backoff.next_s())
+        await recur(self._connect, self._fill, every_s=self._look_s, on_trouble=self._on_trouble)
 
     async def _fill(self, connection: Connection) -> None:
         """Until nothing is left to do in any lane."""
