@@ -18,7 +18,8 @@ WORKSPACE = os.environ["ROLLBOOK_WORKSPACE"]
 USER = urlsplit(URL).username or "consumer"
 #: Whoever uses the same name shares the work; the name of the user is one it may use in any case.
 NAME = os.environ.get("CONSUMER", USER)
-BATCH = 100
+#: How soon what a dying server had on its way is given out again.
+ACK_WAIT_S = 5
 
 
 async def main() -> None:
@@ -30,7 +31,9 @@ async def main() -> None:
         durable_name=NAME,
         filter_subject=f"rollbook.events.v1.{WORKSPACE}.>",
         ack_policy=AckPolicy.EXPLICIT,
-        max_ack_pending=BATCH,
+        # One at a time. Of several on their way when the server dies, the later ones may come first.
+        max_ack_pending=1,
+        ack_wait=ACK_WAIT_S,
     )
     versions: dict[str, int] = {}
     subscription = None
@@ -40,13 +43,13 @@ async def main() -> None:
                 # The same name and settings: made where it is missing, else left as it is.
                 await stream.add_consumer(STREAM, config)
                 subscription = await stream.pull_subscribe_bind(NAME, stream=STREAM)
-            for message in await subscription.fetch(BATCH, timeout=5):
-                event = json.loads(message.data)
-                if event["version"] > versions.get(event["subject"], 0):
-                    # Here the work is done. What is written is safe before it is acknowledged.
-                    versions[event["subject"]] = event["version"]
-                    print(json.dumps(event), flush=True)
-                await message.ack()
+            [message] = await subscription.fetch(1, timeout=5)
+            event = json.loads(message.data)
+            if event["version"] > versions.get(event["subject"], 0):
+                # Here the work is done. What is written is safe before it is acknowledged.
+                versions[event["subject"]] = event["version"]
+                print(json.dumps(event), flush=True)
+            await message.ack()
         except TimeoutError:
             pass  # nothing new
         except (NATSError, OSError) as error:

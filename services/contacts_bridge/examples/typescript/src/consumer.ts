@@ -1,6 +1,7 @@
 // Follows the events of a workspace, one line of JSON each; goes on where it stopped, over every outage.
 
 import { AckPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { nanos } from "@nats-io/transport-node";
 import { connected, user, workspace } from "./surroundings.js";
 
 const STREAM = "ROLLBOOK_EVENTS";
@@ -25,7 +26,10 @@ async function follow(): Promise<void> {
     durable_name: NAME,
     filter_subject: `rollbook.events.v1.${workspace}.>`,
     ack_policy: AckPolicy.Explicit,
-    max_ack_pending: 100,
+    // One at a time. Of several on their way when the server dies, the later ones may come first.
+    max_ack_pending: 1,
+    // How soon what a dying server had on its way is given out again.
+    ack_wait: nanos(5_000),
   });
   const consumer = await jetstream(connection, { checkAPI: false }).consumers.get(STREAM, NAME);
   for await (const message of await consumer.consume({ max_messages: 100 })) {
