@@ -137,7 +137,11 @@ class InboxRig:
         after = 0
         while (batch := await self.store.read_lane(0, after=after, limit=5_000)).last > after:
             after = batch.last
-            found.update(e.event.activity_id for e in batch.events if isinstance(e.event, ActivityRecorded))
+            found.update(
+                each.event.activity_id
+                for each in batch.events
+                if isinstance(each.event, ActivityRecorded) and each.workspace_id == self.workspace_id
+            )
         return found
 
 
