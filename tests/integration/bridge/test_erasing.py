@@ -34,6 +34,7 @@ from rollbook.embedded.nats import Nats
 from servicekit.dead_letters import PREFIX, Reason
 from servicekit.dead_letters import STREAM as DEAD
 from tests.integration.bridge.inbox_rig import InboxRig, open_rig, plain
+from tests.integration.eventstore.tally import running
 from tests.support.waiting import until
 
 MARK = b"zqlettersperson"
@@ -70,14 +71,8 @@ async def erasing(inbox: InboxRig, nats: Nats) -> AsyncIterator[None]:
         inbox.store, nats_url=inbox.nats_url, definition=events_stream(max_bytes=128 << 20),
         signals={0: signals.of_lane(0)}, watcher=Figures(),
     )  # fmt: skip
-    works = (signals.run(), relay.run(), Erasing(inbox.store, nats_url=nats.url_of("bridge")).run())
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
+    async with running(signals, relay, Erasing(inbox.store, nats_url=nats.url_of("bridge"))):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def kept(inbox: InboxRig, stream: str) -> list[str]:

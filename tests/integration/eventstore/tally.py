@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -15,7 +15,6 @@ from eventstore import builds
 from eventstore.connection import connector
 from eventstore.envelope import RecordedEvent, Stream, Unreadable
 from eventstore.projection import PoisonedEvent, Projection
-from eventstore.projector import Projector
 from eventstore.store import EventStore
 from tests.support.sample import Counted, Noted, stream_of, write
 
@@ -132,9 +131,15 @@ async def make_builds(database: str, *projections: Projection) -> list[str]:
         return await builds.ensure_builds(connection, projections)
 
 
+class Runs(Protocol):
+    """Works until it is cancelled."""
+
+    def run(self) -> Coroutine[Any, Any, Any]: ...
+
+
 @asynccontextmanager
-async def running(*projectors: Projector) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(projector.run()) for projector in projectors]
+async def running(*works: Runs) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(work.run()) for work in works]
     try:
         yield
     finally:
