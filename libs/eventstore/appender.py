@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import chain, repeat
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -228,19 +228,18 @@ class Appender:
 
     async def _write(self, connection: asyncpg.Connection, commands: list[Prepared]) -> dict[int, asyncpg.Record]:
         """Rows of the answer by command: 0 for the batch, then the rejected. One transaction, committed on return."""
+        if self._checks_due == 0 and not any(c.needs_check or c.outcome_unknown for c in commands):
+            with contextlib.suppress(asyncpg.UniqueViolationError):
+                return await _ask(connection, "append_in_hope", batches.rows(self._lane, commands))
+            self._checks_due = CHECKS_AFTER_REFUSAL
         arguments = batches.arrays(self._lane, commands)
         if any(c.guarded or c.write.destroy_subjects for c in commands):
             arguments += (*batches.suppression_arrays(commands), *batches.guard_arrays(commands))
-            return {row["command"]: row for row in await connection.fetch(SQL["append_guarded"], *arguments)}
+            return await _ask(connection, "append_guarded", arguments)
         if any(c.write.suppressions for c in commands):
-            arguments += batches.suppression_arrays(commands)
-            return {row["command"]: row for row in await connection.fetch(SQL["append_suppressing"], *arguments)}
-        if self._checks_due == 0 and not any(c.needs_check or c.outcome_unknown for c in commands):
-            with contextlib.suppress(asyncpg.UniqueViolationError):
-                return {row["command"]: row for row in await connection.fetch(SQL["append"], *arguments)}
-            self._checks_due = CHECKS_AFTER_REFUSAL
+            return await _ask(connection, "append_suppressing", arguments + batches.suppression_arrays(commands))
         self._checks_due = max(0, self._checks_due - 1)
-        return {row["command"]: row for row in await connection.fetch(SQL["append_checked"], *arguments)}
+        return await _ask(connection, "append_checked", arguments)
 
     async def _reject(self, connection: asyncpg.Connection, command: Prepared, row: asyncpg.Record) -> None:
         write = command.write
@@ -335,6 +334,12 @@ def _erased(error: Exception) -> SubjectErased | None:
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate == NO_DATA_KEY:
         return SubjectErased(UUID(error.detail))
     return None
+
+
+async def _ask(
+    connection: asyncpg.Connection, function: str, arguments: tuple[Any, ...]
+) -> dict[int, asyncpg.Record]:  # fmt: skip
+    return {row["command"]: row for row in await connection.fetch(SQL[function], *arguments)}
 
 
 async def _hang_up(connection: asyncpg.Connection) -> None:

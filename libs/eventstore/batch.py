@@ -1,4 +1,4 @@
-"""One commit batch in memory: prepared commands in, the arrays of `log.append` out. No I/O."""
+"""One commit batch in memory: prepared commands in, the arguments of the append functions out. No I/O."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Prepared:
         self.claim_rows = claim_rows
         self.key_rows = key_rows
         self.event_count = self.size = 0
-        #: Its refusal would not show as a unique violation.
-        self.needs_check = False
+        #: Its refusal would not show as a unique violation, or `log.append_in_hope` does not know how to write it.
+        self.needs_check = bool(write.suppressions or write.destroy_subjects) or not all(row[3] for row in claim_rows)
         #: Subjects whose data key no expected version guards: it may have been destroyed since it was read.
         self.guarded: list[UUID] = []
         for part, rows in zip(write.streams, event_rows, strict=True):
@@ -69,6 +69,7 @@ class Prepared:
             self.needs_check = True
         if rows and part.expected_version <= NO_STREAM and part.subject_id is not None and not part.new_subject:
             self.guarded.append(part.subject_id)
+            self.needs_check = True
 
     def _footprint(self) -> dict[Hashable, Use]:
         """What it touches and how: the append function decides on the state before the batch."""
@@ -133,8 +134,38 @@ def _clashes(touched: dict[Hashable, Use], command: Prepared) -> bool:
     return clashes
 
 
+def rows(lane: int, batch: Iterable[Prepared]) -> tuple[Any, ...]:
+    """Arguments of `log.append_in_hope`, see migrations/sql/0006_append.sql: rows for each table."""
+    events: list[tuple[Any, ...]] = []
+    keys: list[tuple[Any, ...]] = []
+    expected: list[tuple[Any, ...]] = []
+    claims: list[tuple[Any, ...]] = []
+    data_keys: list[tuple[Any, ...]] = []
+    for command in batch:
+        write = command.write
+        workspace_id = write.workspace_id
+        for part, event_rows in zip(write.streams, command.event_rows, strict=True):
+            id_, category, version, subject_id = (
+                part.stream.id,
+                part.stream.category,
+                part.expected_version,
+                part.subject_id,
+            )
+            if version > 0:
+                expected.append((workspace_id, id_, category, version))
+            slice_ = slice_of(id_)
+            for row in event_rows:
+                version += 1
+                events.append((workspace_id, id_, category, version, slice_, subject_id, *row))
+        if write.idempotency_key is not None:
+            keys.append((workspace_id, write.idempotency_key, write.request_hash, command.event_count, len(events)))
+        claims.extend((workspace_id, kind, value, holder) for kind, value, holder, _ in command.claim_rows)
+        data_keys.extend((subject_id, workspace_id, wrapped) for subject_id, wrapped in command.key_rows)
+    return lane, events, keys, expected, claims, data_keys
+
+
 def arrays(lane: int, batch: Iterable[Prepared]) -> tuple[Any, ...]:
-    """Arguments of `log.append`, see migrations/sql/0001_log.sql. Commands and writes count from 1."""
+    """Arguments of `log.append_checked`, see migrations/sql/0001_log.sql. Commands and writes count from 1."""
     commands: list[tuple[Any, ...]] = []
     streams: list[tuple[Any, ...]] = []
     events: list[tuple[Any, ...]] = []

@@ -1,15 +1,16 @@
--- What the store asks of the log besides appending. The append itself is the function log.append.
+-- What the store asks of the log besides appending. The append itself is in functions of the log.
 
--- append --
--- One commit batch without looking first; see migrations/sql/0001_log.sql for the arrays and the answer.
-SELECT command, verdict, at_position, amount, at_time, request, holder
-FROM log.append(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-    $25, $26
-)
+-- append_in_hope --
+-- One commit batch without looking first; see migrations/sql/0006_append.sql for the rows. Answers as append_checked does.
+SELECT 0 AS command, NULL::text AS verdict, head AS at_position, batch_time AS at_time
+FROM log.append_in_hope($1, $2, $3, $4, $5, $6)
+
+-- row_types --
+-- Has the driver look up what append_in_hope takes, which it would else do in the first append of a connection.
+SELECT $1::log.new_event[], $2::log.new_key[], $3::log.expected[], $4::log.new_claim[], $5::log.new_data_key[]
 
 -- append_checked --
--- One commit batch, decided command by command.
+-- One commit batch, decided command by command; see migrations/sql/0001_log.sql for the arrays and the answer.
 SELECT command, verdict, at_position, amount, at_time, request, holder
 FROM log.append_checked(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,

@@ -41,6 +41,8 @@ SUBJECT_KEYS_MAX: Final = 200_000
 STATEMENT_TIMEOUT_S: Final = 30
 READ_TIMEOUT_S: Final = 60
 CLOSE_TIMEOUT_S: Final = 3.0
+APPEND_SETTINGS: Final = {"plan_cache_mode": "force_generic_plan"}
+"""Every plan of an append is right for any batch; left to itself, PostgreSQL makes a new one for each long array."""
 
 
 class EventStore:
@@ -271,10 +273,12 @@ class EventStore:
     async def connect(self) -> asyncpg.Connection:
         """A connection outside the pool with the store's role, for appenders and listeners."""
         connection = await asyncpg.connect(
-            self._dsn, server_settings=self._settings, command_timeout=STATEMENT_TIMEOUT_S, timeout=CONNECT_TIMEOUT_S
-        )
+            self._dsn, server_settings=self._settings | APPEND_SETTINGS, command_timeout=STATEMENT_TIMEOUT_S,
+            timeout=CONNECT_TIMEOUT_S,
+        )  # fmt: skip
         try:
             await learn_types(connection)
+            await connection.fetch(SQL["row_types"], [], [], [], [], [])
         except BaseException:
             connection.terminate()
             raise

@@ -273,7 +273,7 @@ class Rig:
         command = await self._store._prepare(write(stream_of(self._workspace), Counted(5), Counted(7)))
         transaction = connection.transaction()
         await transaction.start()
-        await connection.fetch(SQL["append"], *batch.arrays(0, [command]))
+        await connection.fetch(SQL["append_in_hope"], *batch.rows(0, [command]))
         await asyncio.sleep(self._random.uniform(0, 0.03))
         if self._random.random() < 0.1:
             await transaction.rollback()

@@ -337,9 +337,9 @@ async def paused(postgres: Postgres) -> AsyncIterator[None]:
 
 @pytest.fixture(scope="module")
 def own_cluster() -> Iterator[Postgres]:
-    """To be stopped; runs again after each test."""
+    """To be stopped and killed; runs again after each test. What was committed is in files, if not on the disk."""
     folder = servers.scratch_folder()
-    postgres = Postgres(folder, fsync=False, settings={"shared_buffers": "64MB"})
+    postgres = Postgres(folder, fsync=False, settings={"shared_buffers": "64MB", "synchronous_commit": "on"})
     try:
         postgres.start()
         servers.create_database(postgres.url("postgres"), USER, template="template0")
