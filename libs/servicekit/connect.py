@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from typing import Final
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 CONNECT_TIMEOUT_S: Final = 10.0
 STATEMENT_TIMEOUT_S: Final = 30.0
 RETRY_S: Final = 0.5
+HANG_UP_S: Final = 0.5
 #: How long a session may hold a transaction open without working: one that hangs pins old rows for everybody.
 IDLE_IN_TRANSACTION_S: Final = 30.0
 #: What PostgreSQL answers while it starts or stops, and the network while nothing listens.
@@ -128,6 +130,25 @@ async def connect_nats(
         tls=tls,
     )
     return client
+
+
+async def hang_up(client: Client) -> None:
+    """Closes it, whatever state it is in. Never raises, and never waits long for a server that does not read.
+
+    The library sends first what it still holds. Where that is cut short, by a cancellation as well, it leaves its
+    socket and the tasks of its subscriptions behind.
+    """
+    try:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(HANG_UP_S):
+                await client.close()
+    finally:
+        for subscription in client._subs.values():
+            if subscription._wait_for_msgs_task is not None:
+                subscription._wait_for_msgs_task.cancel()
+        writer: asyncio.StreamWriter | None = getattr(client._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
 
 
 def _place(client: Client) -> str:

@@ -18,6 +18,8 @@ import msgspec
 import nats.errors
 from nats.aio.client import Client
 
+from servicekit.connect import hang_up
+
 STREAM: Final = "ROLLBOOK_DEAD"
 PREFIX: Final = "rollbook.dead.v1"
 TIMEOUT_S: Final = 5.0
@@ -215,7 +217,7 @@ async def dead_letters(nats_url: str, *, application: str) -> AsyncIterator[Dead
     try:
         yield DeadLetters(client)
     finally:
-        await client.close()
+        await hang_up(client)
 
 
 def _letter(message: Mapping[str, Any]) -> Letter:

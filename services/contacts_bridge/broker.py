@@ -8,7 +8,6 @@ ends at once, nothing is sent later, and the owner connects anew and looks at wh
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
@@ -19,6 +18,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from contacts_bridge.errors import BrokerRefusal, BrokerUnavailable
+from servicekit.connect import hang_up
 
 T = TypeVar("T")
 
@@ -26,7 +26,6 @@ CONNECT_TIMEOUT_S: Final = 2.0
 INBOX_PREFIX: Final = "_INBOX_bridge"
 """Of the bridge's own, so that its user may hear the answers to its questions and to nobody else's."""
 API_TIMEOUT_S: Final = 5.0
-CLOSE_TIMEOUT_S: Final = 0.5
 
 WRONG_LAST_SEQUENCE: Final = 10071
 DUPLICATE_IN_BATCH: Final = 10201
@@ -55,9 +54,10 @@ class Broker:
         async def ignore(_: Exception) -> None:
             """Every error reaches the caller that waits; the client's own report would only double it."""
 
+        client = Client()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S + 1):
-                client = await nats.connect(
+                await client.connect(
                     url.split(","),
                     name=name,
                     inbox_prefix=INBOX_PREFIX,
@@ -66,8 +66,11 @@ class Broker:
                     closed_cb=closed,
                     error_cb=ignore,
                 )
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise BrokerUnavailable(f"no connection: {type(error).__name__}") from error
+        except BaseException as error:
+            await hang_up(client)
+            if isinstance(error, nats.errors.Error | OSError | TimeoutError):
+                raise BrokerUnavailable(f"no connection: {type(error).__name__}") from error
+            raise
         return cls(client, lost)
 
     @property
@@ -82,9 +85,7 @@ class Broker:
 
     async def close(self) -> None:
         """Never raises and never waits for a server that does not read."""
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._client.close()
+        await hang_up(self._client)
 
     async def publish(
         self, subject: str, payload: bytes, *, reply: str = "", headers: dict[str, str] | None = None

@@ -20,6 +20,7 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from rollbook.context import data_dir_option, fail, run, settings_of
+from servicekit.connect import hang_up
 
 STREAM: Final = "ROLLBOOK_EVENTS"
 SUBJECT: Final = "rollbook.events.v1"
@@ -74,7 +75,7 @@ async def print_events(
     except nats.js.errors.NotFoundError:
         fail("Nothing has been published yet: the bridge makes the stream when it starts")
     finally:
-        await client.close()
+        await hang_up(client)
 
 
 def line(data: bytes, *, with_workspace: bool) -> str:

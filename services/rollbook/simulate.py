@@ -23,6 +23,7 @@ from uuid_utils.compat import uuid7
 from rollbook.context import console, data_dir_option, fail, run, settings_of
 from rollbook.folder import DataFolder
 from rollbook.traffic import Inbound, Traffic
+from servicekit.connect import hang_up
 
 STREAM: Final = "ROLLBOOK_INBOX"
 SUBJECT: Final = "rollbook.inbox.v1"
@@ -78,7 +79,7 @@ async def play(url: str, workspace: UUID, traffic: Traffic, *, rate: int, count:
     except nats.js.errors.NotFoundError:
         fail("There is no inbox: the bridge makes it when it starts")
     finally:
-        await client.close()
+        await hang_up(client)
     sent = sender.counts.total()
     told = ", ".join(f"{number:,} {what}" for what, number in sender.counts.most_common() if what != "repeat")
     console.print(f"{sent:,} messages in {seconds:.0f} s ({sent / seconds:,.0f}/s): {told}", soft_wrap=True)

@@ -14,7 +14,7 @@ from contacts_api.micro.service import MicroService
 from contacts_api.routes import ENDPOINTS
 from eventstore.connection import Backoff
 from servicekit import logs
-from servicekit.connect import connect_nats
+from servicekit.connect import connect_nats, hang_up
 
 if TYPE_CHECKING:
     from contacts_api.services import Services
@@ -80,5 +80,4 @@ class _Serving:
             return logs.said(error)
         finally:
             self._service = None
-            with contextlib.suppress(NATSError, OSError):
-                await client.close()
+            await hang_up(client)

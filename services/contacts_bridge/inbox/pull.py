@@ -22,6 +22,7 @@ from nats.aio.subscription import Subscription
 from contacts_bridge.broker import CONNECT_TIMEOUT_S, INBOX_PREFIX, Broker
 from contacts_bridge.errors import BrokerUnavailable
 from contacts_bridge.inbox.message import Raw
+from servicekit.connect import hang_up
 
 EXPIRES_S: Final = 30.0
 HEARTBEAT_S: Final = 2.0
@@ -113,8 +114,11 @@ class Pull:
                 )
                 inbox = client.new_inbox()
                 subscription: Subscription = await client.subscribe(inbox)
-        except (nats.errors.Error, OSError, TimeoutError) as error:
-            raise BrokerUnavailable(f"no connection: {type(error).__name__}") from error
+        except BaseException as error:
+            await hang_up(client)
+            if isinstance(error, nats.errors.Error | OSError | TimeoutError):
+                raise BrokerUnavailable(f"no connection: {type(error).__name__}") from error
+            raise
         client.pulled = Pulled(subscription._id)
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         return cls(Broker(client, lost), client, client.pulled, subject, inbox)
