@@ -106,7 +106,7 @@ class Door:
 
     keys: dict[str, str]
     own: list[str]
-    #: Of its last command, which its queries wait for: both doors must see what they did alike.
+    #: Of its last command, which its requests wait for: both doors must see what they did alike.
     position: str = "0.0"
 
 
@@ -160,7 +160,8 @@ class Intruders:
         return _sorted(json.loads(text)) if text[:1] == "{" and "}\n{" not in text else text
 
     async def _send(self, probe: Probe, door: Door, role: str) -> Reply:
-        headers = probe.headers | ({"Rollbook-Min-Position": door.position} if probe.endpoint.method == "GET" else {})
+        # Commands wait as well where they start from a read model, as the removal of duplicates does.
+        headers = probe.headers | {"Rollbook-Min-Position": door.position}
         reply = await self._wire.send(
             probe.endpoint.method, probe.path, probe.body, key=door.keys[role], headers=headers
         )
