@@ -61,7 +61,9 @@ class SegmentRelay:
                 if time.monotonic() - started > BACKOFF_LAST_S:
                     self._backoff.reset()
                 delay_s = self._backoff.next_s()
-                log.warning("relay of segments interrupted", reason=_reason(error), retry_after_s=delay_s)
+                # Before projectors first run there is no read model, which is in order.
+                tell = log.info if isinstance(error, asyncpg.UndefinedTableError) else log.warning
+                tell("relay of segments interrupted", reason=_reason(error), retry_after_s=delay_s)
             await asyncio.sleep(delay_s)
 
     async def _connected(self) -> NoReturn:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from contacts.errors import Refusal
@@ -75,7 +76,9 @@ class Webhooks:
                 if time.monotonic() - began > 10 * LOOK_EVERY_S:
                     backoff.reset()
                 delay_s = backoff.next_s()
-                log.warning("webhooks interrupted", reason=logs.said(error), retry_after_s=delay_s)
+                # Before projectors first run there is no read model, which is in order.
+                tell = log.info if isinstance(error, asyncpg.UndefinedTableError) else log.warning
+                tell("webhooks interrupted", reason=logs.said(error), retry_after_s=delay_s)
             await asyncio.sleep(delay_s)
 
     async def _lead(self) -> NoReturn:
