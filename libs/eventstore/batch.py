@@ -145,18 +145,12 @@ def rows(lane: int, batch: Iterable[Prepared]) -> tuple[Any, ...]:
         write = command.write
         workspace_id = write.workspace_id
         for part, event_rows in zip(write.streams, command.event_rows, strict=True):
-            id_, category, version, subject_id = (
-                part.stream.id,
-                part.stream.category,
-                part.expected_version,
-                part.subject_id,
-            )
-            if version > 0:
-                expected.append((workspace_id, id_, category, version))
+            id_, category, before = part.stream.id, part.stream.category, part.expected_version
+            if before > 0:
+                expected.append((workspace_id, id_, category, before))
             slice_ = slice_of(id_)
-            for row in event_rows:
-                version += 1
-                events.append((workspace_id, id_, category, version, slice_, subject_id, *row))
+            for version, row in enumerate(event_rows, before + 1):
+                events.append((workspace_id, id_, category, version, slice_, part.subject_id, *row))
         if write.idempotency_key is not None:
             keys.append((workspace_id, write.idempotency_key, write.request_hash, command.event_count, len(events)))
         claims.extend((workspace_id, kind, value, holder) for kind, value, holder, _ in command.claim_rows)
