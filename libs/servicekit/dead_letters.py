@@ -204,17 +204,17 @@ async def dead_letters(nats_url: str, *, application: str) -> AsyncIterator[Dead
 
     client = Client()
     try:
-        await client.connect(
-            nats_url.split(","),
-            name=f"rollbook-{application}-dead-letters",
-            inbox_prefix=f"_INBOX_{application}",
-            allow_reconnect=False,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            error_cb=ignore,
-        )
-    except (nats.errors.Error, OSError) as error:
-        raise DeadLettersUnavailable(type(error).__name__) from error
-    try:
+        try:
+            await client.connect(
+                nats_url.split(","),
+                name=f"rollbook-{application}-dead-letters",
+                inbox_prefix=f"_INBOX_{application}",
+                allow_reconnect=False,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                error_cb=ignore,
+            )
+        except (nats.errors.Error, OSError) as error:
+            raise DeadLettersUnavailable(type(error).__name__) from error
         yield DeadLetters(client)
     finally:
         await hang_up(client)

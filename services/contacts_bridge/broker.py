@@ -8,11 +8,11 @@ ends at once, nothing is sent later, and the owner connects anew and looks at wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import msgspec
-import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -51,27 +51,9 @@ class Broker:
         async def closed() -> None:
             lost.set()
 
-        async def ignore(_: Exception) -> None:
-            """Every error reaches the caller that waits; the client's own report would only double it."""
-
         client = Client()
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S + 1):
-                await client.connect(
-                    url.split(","),
-                    name=name,
-                    inbox_prefix=INBOX_PREFIX,
-                    allow_reconnect=False,
-                    connect_timeout=int(CONNECT_TIMEOUT_S),
-                    closed_cb=closed,
-                    error_cb=ignore,
-                )
-        except BaseException as error:
-            await hang_up(client)
-            if isinstance(error, nats.errors.Error | OSError | TimeoutError):
-                raise BrokerUnavailable(f"no connection: {type(error).__name__}") from error
-            raise
-        return cls(client, lost)
+        async with connecting(client, url, name=name, closed=closed):
+            return cls(client, lost)
 
     @property
     def server_version(self) -> tuple[int, int]:
@@ -123,6 +105,37 @@ class Broker:
         finally:
             work.cancel()
             lost.cancel()
+
+
+@contextlib.asynccontextmanager
+async def connecting(
+    client: Client, url: str, *, name: str, closed: Callable[[], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Connects, with what else is done inside, in limited time; a client that did not get there is let go.
+
+    `closed` is called when the connection is lost or closed. Raises BrokerUnavailable.
+    """
+
+    async def ignore(_: Exception) -> None:
+        """Every error reaches the caller that waits; the client's own report would only double it."""
+
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S + 1):
+            await client.connect(
+                url.split(","),
+                name=name,
+                inbox_prefix=INBOX_PREFIX,
+                allow_reconnect=False,
+                connect_timeout=int(CONNECT_TIMEOUT_S),
+                closed_cb=closed,
+                error_cb=ignore,
+            )
+            yield
+    except BaseException as error:
+        await hang_up(client)
+        if isinstance(error, nats.errors.Error | OSError | TimeoutError):
+            raise BrokerUnavailable(f"no connection: {type(error).__name__}") from error
+        raise
 
 
 def raise_refusal(answer: dict[str, Any]) -> None:

@@ -14,15 +14,12 @@ from collections.abc import Iterable
 from typing import Final
 
 import msgspec
-import nats
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from contacts_bridge.broker import CONNECT_TIMEOUT_S, INBOX_PREFIX, Broker
+from contacts_bridge.broker import Broker, connecting
 from contacts_bridge.errors import BrokerUnavailable
 from contacts_bridge.inbox.message import Raw
-from servicekit.connect import hang_up
 
 EXPIRES_S: Final = 30.0
 HEARTBEAT_S: Final = 2.0
@@ -98,27 +95,9 @@ class Pull:
             if client.pulled is not None:
                 client.pulled.arrived.set()
 
-        async def ignore(_: Exception) -> None:
-            """Every error reaches whoever waits; the client's own report would only double it."""
-
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S + 1):
-                await client.connect(
-                    url.split(","),
-                    name=name,
-                    inbox_prefix=INBOX_PREFIX,
-                    allow_reconnect=False,
-                    connect_timeout=int(CONNECT_TIMEOUT_S),
-                    closed_cb=closed,
-                    error_cb=ignore,
-                )
-                inbox = client.new_inbox()
-                subscription: Subscription = await client.subscribe(inbox)
-        except BaseException as error:
-            await hang_up(client)
-            if isinstance(error, nats.errors.Error | OSError | TimeoutError):
-                raise BrokerUnavailable(f"no connection: {type(error).__name__}") from error
-            raise
+        async with connecting(client, url, name=name, closed=closed):
+            inbox = client.new_inbox()
+            subscription: Subscription = await client.subscribe(inbox)
         client.pulled = Pulled(subscription._id)
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         return cls(Broker(client, lost), client, client.pulled, subject, inbox)
